@@ -1,0 +1,119 @@
+//! What a client asks. Protocols translate bytes into these; the engine executes them; nothing else stands between.
+//! A command says nothing of how it arrived or how its reply is written.
+
+use bytes::Bytes;
+
+use crate::{ContentType, Epoch, Etag, Key, Revision};
+
+/// One request to the store. `'a` is the buffer the keys are borrowed from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// The value of one key.
+    Get {
+        /// The key.
+        key: Key<'a>,
+    },
+    /// The values of many keys, all of one revision.
+    MultiGet {
+        /// Answered in this order; a key may occur more than once.
+        keys: Vec<Key<'a>>,
+        /// Whether one missing key makes the whole command fail.
+        require_all: bool,
+    },
+    /// Gives one key a value.
+    Set(Set<'a>),
+    /// Gives many keys a value, all or none. No key may occur twice.
+    MultiSet {
+        /// At least one.
+        sets: Vec<Set<'a>>,
+    },
+    /// Removes one key.
+    Delete(Delete<'a>),
+    /// Removes many keys, all or none. A key that occurs twice is deleted once, then missing.
+    MultiDelete {
+        /// At least one.
+        deletes: Vec<Delete<'a>>,
+        /// Whether one missing key makes the whole command fail.
+        require_all: bool,
+    },
+    /// One page of a walk over the keys.
+    List(List<'a>),
+}
+
+/// A key and the value it is to have. The value's old content type does not survive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set<'a> {
+    /// The key.
+    pub key: Key<'a>,
+    /// Its new value.
+    pub value: Bytes,
+    /// Stored with it; none stands for [`ContentType::DEFAULT`].
+    pub content_type: Option<ContentType>,
+    /// Judged in the same critical section as the write.
+    pub condition: Condition,
+}
+
+/// A key that is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delete<'a> {
+    /// The key.
+    pub key: Key<'a>,
+    /// Judged in the same critical section as the write.
+    pub condition: Condition,
+}
+
+/// What must be true of a key for its write to happen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    #[default]
+    Always,
+    /// The key has no value.
+    Absent,
+    /// The key has a value.
+    Exists,
+    /// The key's current version is of this revision.
+    Revision(Revision),
+    /// The key's current version is one of these. Tags of other stores never match.
+    AnyOf(Vec<Etag>),
+    /// The key is absent, or its current version is none of these.
+    NoneOf(Vec<Etag>),
+    /// The key's current value has exactly these bytes.
+    Value(Bytes),
+}
+
+/// One page of a walk over all keys that begin with a prefix, in the order of the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List<'a> {
+    /// Only keys that begin with these bytes.
+    pub prefix: Key<'a>,
+    /// Most items wanted on this page; the page may be shorter, also when more follow.
+    pub limit: usize,
+    /// Where the page before ended; none for the first.
+    pub cursor: Option<Cursor>,
+    /// How much of each item is wanted.
+    pub values: ListValues,
+}
+
+/// How much a list tells of each key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListValues {
+    /// The key alone.
+    None,
+    /// Revision, size and content type.
+    #[default]
+    Meta,
+    /// The value too.
+    Full,
+}
+
+/// Where a walk goes on: a position in one store's order of hashes. Opaque to clients.
+///
+/// A walk in this order is undisturbed by growth: a key that is present all the time comes exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The store whose hashes these are; a cursor of another store is refused.
+    pub epoch: Epoch,
+    /// Keys with this hash or a higher one are still to come.
+    pub next_hash: u64,
+}

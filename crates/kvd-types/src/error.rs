@@ -1,0 +1,74 @@
+//! Why a command was not carried out. An error is a cause with a stable code and properties; how a protocol words its
+//! answer, and with which status, is the wire's business.
+
+use crate::{Etag, LimitExceeded};
+
+/// A command that was refused. Nothing of it has happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Every key was required and some are missing.
+    #[error("{} of {total} keys are missing", missing.len())]
+    Missing {
+        /// Positions of the missing keys in the command.
+        missing: Vec<usize>,
+        /// Keys in the command.
+        total: usize,
+    },
+    /// A condition did not hold.
+    #[error("{} of {total} items failed their condition; nothing was changed", failures.len())]
+    PreconditionFailed {
+        /// Which, and what was found instead.
+        failures: Vec<ItemFailure>,
+        /// Items in the command.
+        total: usize,
+    },
+    /// One key was given two values at once.
+    #[error("items {first} and {second} name the same key; nothing was changed")]
+    DuplicateKey {
+        /// Position of the first item with the key.
+        first: usize,
+        /// Position of the second.
+        second: usize,
+    },
+    /// A batch without items.
+    #[error("a batch needs at least one item")]
+    EmptyBatch,
+    /// Something is larger than the configured limit.
+    #[error(transparent)]
+    LimitExceeded(#[from] LimitExceeded),
+    /// The cursor is of another store, or of this one before it was restarted.
+    #[error("the cursor belongs to another store; begin the walk again without a cursor")]
+    StaleCursor,
+    /// The store is stopping.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// An item whose condition did not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ItemFailure {
+    /// Position of the item in the command.
+    pub index: usize,
+    /// The key's current version; none when it is absent.
+    pub have: Option<Etag>,
+}
+
+impl Error {
+    /// A stable name for scripts to compare.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Missing { .. } => "not-found",
+            Error::PreconditionFailed { .. } => "precondition-failed",
+            Error::DuplicateKey { .. } => "duplicate-key",
+            Error::EmptyBatch => "empty-batch",
+            Error::LimitExceeded(_) => "limit-exceeded",
+            Error::StaleCursor => "stale-cursor",
+            Error::Closed => "closed",
+        }
+    }
+
+    /// Whether the same command can succeed later without being changed.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Error::Closed)
+    }
+}

@@ -1,0 +1,89 @@
+//! What the client is told when a command was carried out. Refusals are [`Error`](crate::Error)s.
+
+use bytes::Bytes;
+
+use crate::{ContentType, Cursor, Key, Revision};
+
+/// The answer to a [`Command`](crate::Command).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// To a get.
+    Got {
+        /// What the key holds, if anything.
+        entry: Option<Entry>,
+        /// The key's own revision on a hit; on a miss the revision at which it was missing.
+        revision: Revision,
+    },
+    /// To a multi-get.
+    MultiGot {
+        /// The one revision all of it was read at.
+        revision: Revision,
+        /// In the order of the command's keys.
+        entries: Vec<Option<Entry>>,
+    },
+    /// To a set.
+    Set {
+        /// The commit's.
+        revision: Revision,
+        /// Whether the key had no value before.
+        created: bool,
+    },
+    /// To a multi-set. Every item has the commit's revision.
+    MultiSet {
+        /// The commit's.
+        revision: Revision,
+        /// Keys that had no value before.
+        created: usize,
+        /// Keys that had one.
+        replaced: usize,
+    },
+    /// To a delete.
+    Deleted {
+        /// The commit's; where nothing was deleted, the one at which the key was missing.
+        revision: Revision,
+        /// Whether the key had a value.
+        found: bool,
+    },
+    /// To a multi-delete.
+    MultiDeleted {
+        /// The commit's; where nothing was deleted, the one at which all keys were missing.
+        revision: Revision,
+        /// Keys that had a value.
+        deleted: usize,
+        /// Keys that had none (a key named twice is missing the second time).
+        missing: usize,
+    },
+    /// To a list.
+    Page(Page),
+}
+
+/// One version of a key: what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The value, shared with the store.
+    pub value: Bytes,
+    /// None stands for [`ContentType::DEFAULT`].
+    pub content_type: Option<ContentType>,
+    /// The commit that wrote it.
+    pub revision: Revision,
+}
+
+/// Part of a walk over the keys, all of one revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The one revision all of it was read at.
+    pub revision: Revision,
+    /// In index order, which is no order of keys. May be empty although more follow.
+    pub items: Vec<PageItem>,
+    /// Where to go on; none when the walk has ended.
+    pub cursor: Option<Cursor>,
+}
+
+/// One key of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageItem {
+    /// The key.
+    pub key: Key<'static>,
+    /// What it holds.
+    pub entry: Entry,
+}
