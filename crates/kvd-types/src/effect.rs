@@ -24,3 +24,12 @@ pub enum Effect<'a> {
         key: Key<'a>,
     },
 }
+
+impl<'a> Effect<'a> {
+    /// The key it changes.
+    pub fn key(&self) -> &Key<'a> {
+        match self {
+            Effect::Put { key, .. } | Effect::Delete { key } => key,
+        }
+    }
+}

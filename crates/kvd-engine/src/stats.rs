@@ -1,0 +1,150 @@
+//! Counting operations without a shared cache line: each worker has counters of its own, summed when someone asks.
+//! Sizes of the store are kept with the data, by `index`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kvd_types::{Command, Revision};
+
+use crate::index::Totals;
+
+/// What an engine has done and holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Since the process began.
+    pub operations: Operations,
+    /// Of the store as of `revision`.
+    pub totals: Totals,
+    /// The newest commit.
+    pub revision: Revision,
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Operations since the process began, counted per key, not per request.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Operations { $($(#[$doc])* pub $name: u64),* }
+
+        /// One worker's counters. Only that worker stores to them; anyone may load them.
+        #[derive(Default)]
+        #[repr(align(128))]
+        struct Line { $($name: AtomicU64),* }
+
+        impl Line {
+            fn add_to(&self, sum: &mut Operations) {
+                // Relaxed: a counter stands for nothing but itself, no other data is published by it.
+                $(sum.$name += self.$name.load(Ordering::Relaxed);)*
+            }
+        }
+    };
+}
+
+operations! {
+    /// Keys asked for that had a value.
+    hits,
+    /// Keys asked for that had none.
+    misses,
+    /// Keys given a value.
+    sets,
+    /// Keys named in a delete that was carried out.
+    deletes,
+    /// Keys named in a delete that had no value.
+    delete_misses,
+    /// Keys whose write was refused.
+    rejected,
+}
+
+impl Operations {
+    /// Keys asked for.
+    pub fn gets(&self) -> u64 {
+        self.hits + self.misses
+    }
+
+    /// Gets, sets and deletes together.
+    pub fn total(&self) -> u64 {
+        self.gets() + self.sets + self.deletes
+    }
+}
+
+/// All workers' counters.
+#[derive(Default)]
+pub(crate) struct Registry {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    live: Vec<Arc<Line>>,
+    /// Sum of the lines whose workers are gone.
+    gone: Operations,
+}
+
+/// One worker's counters, as the worker holds them.
+pub(crate) struct Counters {
+    line: Arc<Line>,
+    registry: Arc<Mutex<State>>,
+}
+
+impl Registry {
+    pub(crate) fn counters(&self) -> Counters {
+        let line = Arc::<Line>::default();
+        lock(&self.state).live.push(Arc::clone(&line));
+        Counters { line, registry: Arc::clone(&self.state) }
+    }
+
+    pub(crate) fn sum(&self) -> Operations {
+        let state = lock(&self.state);
+        let mut sum = state.gone;
+        state.live.iter().for_each(|line| line.add_to(&mut sum));
+        sum
+    }
+}
+
+impl Counters {
+    /// `hits` keys that were asked for had a value, `misses` had none.
+    pub(crate) fn gets(&mut self, hits: usize, misses: usize) {
+        add(&self.line.hits, hits);
+        add(&self.line.misses, misses);
+    }
+
+    /// `sets` keys were given a value.
+    pub(crate) fn sets(&mut self, sets: usize) {
+        add(&self.line.sets, sets);
+    }
+
+    /// `deletes` keys were named in a delete, `misses` of them had no value.
+    pub(crate) fn deletes(&mut self, deletes: usize, misses: usize) {
+        add(&self.line.deletes, deletes);
+        add(&self.line.delete_misses, misses);
+    }
+
+    /// `command` was refused: counts its keys if it is a write.
+    pub(crate) fn rejected(&mut self, command: &Command<'_>) {
+        let keys = match command {
+            Command::Set(_) | Command::Delete(_) => 1,
+            Command::MultiSet { sets } => sets.len(),
+            Command::MultiDelete { deletes, .. } => deletes.len(),
+            Command::Get { .. } | Command::MultiGet { .. } | Command::List(_) => 0,
+        };
+        add(&self.line.rejected, keys);
+    }
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        let mut state = lock(&self.registry);
+        state.live.retain(|line| !Arc::ptr_eq(line, &self.line));
+        self.line.add_to(&mut state.gone);
+    }
+}
+
+/// A plain load and store, for there is one writer: the worker, which lends its counters out mutably.
+fn add(counter: &AtomicU64, count: usize) {
+    // Relaxed, both: see `add_to`.
+    counter.store(counter.load(Ordering::Relaxed) + count as u64, Ordering::Relaxed);
+}
+
+/// The state is whole between any two statements, so a panic elsewhere doesn't make it unusable.
+fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,181 @@
+//! The engine under threads: a commit of many keys is seen as a whole or not at all, of two writers with one condition
+//! exactly one wins, and a walk meets every key that stays. Threads begin together at a barrier and end when the work is
+//! done; nothing depends on who is faster.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use bytes::Bytes;
+use kvd_engine::{Config, Engine};
+use kvd_types::*;
+
+fn key(name: &str) -> Key<'_> {
+    Key::new(name.as_bytes()).unwrap()
+}
+
+fn set<'a>(name: &'a str, value: &str, condition: Condition) -> Set<'a> {
+    Set { key: key(name), value: Bytes::copy_from_slice(value.as_bytes()), content_type: None, condition }
+}
+
+#[test]
+fn a_reader_never_sees_half_a_commit() {
+    let engine = Engine::open(Config::default());
+    // With 1,024 shards these two lie in different ones.
+    let names = ["k1", "k2"];
+    let done = AtomicBool::new(false);
+    let barrier = Barrier::new(4);
+    thread::scope(|scope| {
+        let writer = |mark: &'static str| {
+            let (engine, barrier) = (&engine, &barrier);
+            scope.spawn(move || {
+                let mut worker = engine.worker();
+                barrier.wait();
+                for n in 0..20_000 {
+                    let value = format!("{mark}{n}");
+                    if n % 5 == 4 {
+                        let deletes = names.map(|name| Delete { key: key(name), condition: Condition::Always }).into();
+                        engine.execute(&mut worker, &Command::MultiDelete { deletes, require_all: false }).unwrap();
+                    } else {
+                        let sets = names.map(|name| set(name, &value, Condition::Always)).into();
+                        engine.execute(&mut worker, &Command::MultiSet { sets }).unwrap();
+                    }
+                }
+            })
+        };
+        let writers = [writer("a"), writer("b")];
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut worker = engine.worker();
+                let mut last = Revision(0);
+                barrier.wait();
+                // Relaxed: only tells when to stop.
+                while !done.load(Ordering::Relaxed) {
+                    let command = Command::MultiGet { keys: names.map(key).into(), require_all: false };
+                    let Ok(Reply::MultiGot { revision, entries }) = engine.execute(&mut worker, &command) else {
+                        panic!("a multi-get of missing keys is no error")
+                    };
+                    assert_eq!(entries[0], entries[1], "a mix of two commits at {revision}");
+                    assert!(entries.iter().flatten().all(|entry| entry.revision <= revision));
+                    assert!(revision >= last, "revisions went back");
+                    last = revision;
+                }
+            });
+        }
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn of_many_writers_with_one_condition_exactly_one_wins() {
+    const WRITERS: usize = 4;
+    const ROUNDS: usize = 2_000;
+    let engine = Engine::open(Config::default());
+    let barrier = Barrier::new(WRITERS);
+    engine.execute(&mut engine.worker(), &Command::Set(set("k", "", Condition::Always))).unwrap();
+    let wins: usize = thread::scope(|scope| {
+        let writer = || {
+            let mut worker = engine.worker();
+            let mut wins = 0;
+            for _ in 0..ROUNDS {
+                // All read the same revision, then all write on the condition that it is current.
+                barrier.wait();
+                let got = engine.execute(&mut worker, &Command::Get { key: key("k") }).unwrap();
+                let Reply::Got { revision, .. } = got else { panic!("{got:?}") };
+                barrier.wait();
+                let command = Command::Set(set("k", "", Condition::Revision(revision)));
+                match engine.execute(&mut worker, &command) {
+                    Ok(_) => wins += 1,
+                    Err(error) => assert!(matches!(error, Error::PreconditionFailed { .. }), "{error}"),
+                }
+            }
+            wins
+        };
+        let writers: Vec<_> = (0..WRITERS).map(|_| scope.spawn(writer)).collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+    });
+    assert_eq!(wins, ROUNDS);
+    let stats = engine.stats();
+    assert_eq!(stats.revision, Revision(ROUNDS as u64 + 1));
+    assert_eq!(stats.operations.rejected, (ROUNDS * (WRITERS - 1)) as u64);
+}
+
+#[test]
+fn a_walk_meets_every_key_that_stays_exactly_once() {
+    let engine = Engine::open(Config { shard_bits: 2, ..Config::default() });
+    let stable: Vec<String> = (0..2_000).map(|n| format!("stable{n}")).collect();
+    let mut worker = engine.worker();
+    for name in &stable {
+        engine.execute(&mut worker, &Command::Set(set(name, "", Condition::Always))).unwrap();
+    }
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Makes the tables grow and shrink all the time.
+        scope.spawn(|| {
+            let mut worker = engine.worker();
+            let names: Vec<String> = (0..20_000).map(|n| format!("passing{n}")).collect();
+            // Relaxed: only tells when to stop.
+            while !done.load(Ordering::Relaxed) {
+                for name in &names {
+                    engine.execute(&mut worker, &Command::Set(set(name, "", Condition::Always))).unwrap();
+                }
+                for name in &names {
+                    let delete = Delete { key: key(name), condition: Condition::Always };
+                    engine.execute(&mut worker, &Command::Delete(delete)).unwrap();
+                }
+            }
+        });
+        for _ in 0..20 {
+            let mut seen = Vec::new();
+            let mut cursor = None;
+            loop {
+                let list = List { prefix: key("stable"), limit: 37, cursor, values: ListValues::None };
+                let Ok(Reply::Page(page)) = engine.execute(&mut worker, &Command::List(list)) else {
+                    panic!("refused")
+                };
+                seen.extend(page.items.iter().map(|item| item.key.as_text().unwrap().to_owned()));
+                cursor = page.cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            seen.sort();
+            let mut expected = stable.clone();
+            expected.sort();
+            assert_eq!(seen, expected);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn sizes_are_exact_after_threads_fought_over_few_keys() {
+    let engine = Engine::open(Config::default());
+    thread::scope(|scope| {
+        for thread in 0..4usize {
+            let engine = &engine;
+            scope.spawn(move || {
+                let mut worker = engine.worker();
+                for n in 0..20_000usize {
+                    let name = format!("k{}", (n * 7 + thread) % 50);
+                    let command = if n % 3 == 0 {
+                        Command::Delete(Delete { key: key(&name), condition: Condition::Always })
+                    } else {
+                        Command::Set(set(&name, &"v".repeat(n % 11), Condition::Always))
+                    };
+                    engine.execute(&mut worker, &command).unwrap();
+                }
+            });
+        }
+    });
+    let list = List { prefix: Key::empty(), limit: 1_000, cursor: None, values: ListValues::Full };
+    let Ok(Reply::Page(page)) = engine.execute(&mut engine.worker(), &Command::List(list)) else { panic!("refused") };
+    let stats = engine.stats();
+    assert_eq!(stats.totals.keys, page.items.len() as u64);
+    assert_eq!(stats.totals.value_bytes, page.items.iter().map(|item| item.entry.value.len() as u64).sum::<u64>());
+    assert_eq!(stats.totals.key_bytes, page.items.iter().map(|item| item.key.len() as u64).sum::<u64>());
+    assert_eq!(stats.operations.sets + stats.operations.deletes, 80_000);
+}
