@@ -53,6 +53,13 @@ pub struct Set<'a> {
     pub condition: Condition,
 }
 
+impl<'a> Set<'a> {
+    /// Gives `key` the value `value`, with no content type and under no condition.
+    pub fn new(key: Key<'a>, value: impl Into<Bytes>) -> Self {
+        Set { key, value: value.into(), content_type: None, condition: Condition::Always }
+    }
+}
+
 /// A key that is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delete<'a> {
@@ -60,6 +67,13 @@ pub struct Delete<'a> {
     pub key: Key<'a>,
     /// Judged in the same critical section as the write.
     pub condition: Condition,
+}
+
+impl<'a> Delete<'a> {
+    /// Removes `key`, under no condition.
+    pub fn new(key: Key<'a>) -> Self {
+        Delete { key, condition: Condition::Always }
+    }
 }
 
 /// What must be true of a key for its write to happen.
@@ -116,4 +130,37 @@ pub struct Cursor {
     pub epoch: Epoch,
     /// Keys with this hash or a higher one are still to come.
     pub next_hash: u64,
+}
+
+impl Command<'_> {
+    /// The same command, owning its keys: it outlives the buffer they were borrowed from.
+    pub fn into_owned(self) -> Command<'static> {
+        match self {
+            Command::Get { key } => Command::Get { key: key.into_owned() },
+            Command::MultiGet { keys, require_all } => {
+                Command::MultiGet { keys: keys.into_iter().map(Key::into_owned).collect(), require_all }
+            }
+            Command::Set(set) => Command::Set(set.into_owned()),
+            Command::MultiSet { sets } => {
+                Command::MultiSet { sets: sets.into_iter().map(Set::into_owned).collect() }
+            }
+            Command::Delete(delete) => Command::Delete(delete.into_owned()),
+            Command::MultiDelete { deletes, require_all } => {
+                Command::MultiDelete { deletes: deletes.into_iter().map(Delete::into_owned).collect(), require_all }
+            }
+            Command::List(list) => Command::List(List { prefix: list.prefix.into_owned(), ..list }),
+        }
+    }
+}
+
+impl Set<'_> {
+    fn into_owned(self) -> Set<'static> {
+        Set { key: self.key.into_owned(), ..self }
+    }
+}
+
+impl Delete<'_> {
+    fn into_owned(self) -> Delete<'static> {
+        Delete { key: self.key.into_owned(), ..self }
+    }
 }

@@ -27,7 +27,8 @@ pub struct Limits {
     pub value_bytes_max: usize,
     /// Most items in one batch. Checked by [`Limits::check`], and while a batch is parsed.
     pub batch_items_max: usize,
-    /// Longest batch body, in bytes. Checked while the body is read.
+    /// Longest batch body, in bytes, and most bytes of values in a batch's answer. Checked while a body is read, and before an
+    /// answer is built.
     pub batch_bytes_max: usize,
     /// All request bodies in memory together, in bytes. Kept by the server's inbound budget.
     pub inbound_bytes_max: usize,
@@ -90,6 +91,14 @@ impl Limits {
                 at_most(Limit::ListItems, LIST_ITEMS_MAX, list.limit, None)
             }
         }
+    }
+
+    /// Whether a batch of `actual` bytes, asked for or sent, keeps to the limit.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`] otherwise.
+    pub fn check_batch_bytes(&self, actual: usize) -> Result<(), LimitExceeded> {
+        at_most(Limit::BatchBytes, self.batch_bytes_max, actual, None)
     }
 
     fn check_key(&self, key: &Key<'_>, item: Option<usize>) -> Result<(), LimitExceeded> {
@@ -174,7 +183,7 @@ impl fmt::Display for LimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is {}", self.limit.name(), self.max)?;
         if let Some(actual) = self.actual {
-            write!(f, ", this request has {actual}")?;
+            write!(f, ", this request comes to {actual}")?;
         }
         if let Some(item) = self.item {
             write!(f, " in item {item}")?;
@@ -205,7 +214,7 @@ mod tests {
         let check = |sets| limits.check(&Command::MultiSet { sets });
         assert_eq!(check(vec![set(b"ab", b"123"), set(b"", b"")]), Ok(()));
         let error = check(vec![set(b"ab", b"123"), set(b"abc", b"")]).unwrap_err();
-        assert_eq!(error.to_string(), "key_bytes_max is 2, this request has 3 in item 1");
+        assert_eq!(error.to_string(), "key_bytes_max is 2, this request comes to 3 in item 1");
         let error = check(vec![set(b"ab", b"1234")]).unwrap_err();
         assert_eq!((error.limit, error.item), (Limit::ValueBytes, Some(0)));
         let error = check(vec![set(b"a", b""), set(b"b", b""), set(b"c", b"")]).unwrap_err();
