@@ -36,7 +36,7 @@ pub struct Engine {
     pub(crate) index: Index,
     pub(crate) sequence: Sequence,
     pub(crate) epoch: Epoch,
-    limits: Limits,
+    pub(crate) limits: Limits,
     registry: Registry,
     /// Set once, by `close`.
     closed: AtomicBool,

@@ -47,6 +47,9 @@ pub(crate) fn multi_get(
     if require_all && !missing.is_empty() {
         return Err(Error::Missing { missing, total: keys.len() });
     }
+    // The answer is built in memory: 10,000 keys of the largest values would be 640 GB.
+    let bytes: usize = entries.iter().flatten().map(|entry| entry.value.len()).sum();
+    engine.limits.check_batch_bytes(bytes)?;
     Ok(Reply::MultiGot { revision, entries })
 }
 

@@ -1,1 +1,19 @@
-//! placeholder
+//! What the tests of several crates share: real `kvd` processes to test against, and an HTTP client that sends exactly
+//! the bytes it is given. For tests only: whatever goes wrong is a panic that says what it was.
+//!
+//! ```no_run
+//! use kvd_testkit::{RawConnection, Server};
+//!
+//! let server = Server::start();
+//! let mut connection = RawConnection::open(server.address());
+//! connection.send(b"GET /v1/keys/a HTTP/1.1\r\nHost: localhost\r\n\r\n");
+//! assert_eq!(connection.read_response().status, 404);
+//! ```
+
+mod raw_http;
+mod server;
+mod terminal;
+
+pub use raw_http::{RawConnection, RawResponse};
+pub use server::{Server, binary, wait_for_exit};
+pub use terminal::on_terminal;

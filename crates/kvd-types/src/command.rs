@@ -141,9 +141,7 @@ impl Command<'_> {
                 Command::MultiGet { keys: keys.into_iter().map(Key::into_owned).collect(), require_all }
             }
             Command::Set(set) => Command::Set(set.into_owned()),
-            Command::MultiSet { sets } => {
-                Command::MultiSet { sets: sets.into_iter().map(Set::into_owned).collect() }
-            }
+            Command::MultiSet { sets } => Command::MultiSet { sets: sets.into_iter().map(Set::into_owned).collect() },
             Command::Delete(delete) => Command::Delete(delete.into_owned()),
             Command::MultiDelete { deletes, require_all } => {
                 Command::MultiDelete { deletes: deletes.into_iter().map(Delete::into_owned).collect(), require_all }

@@ -32,7 +32,7 @@ pub struct Limits {
     pub batch_bytes_max: usize,
     /// All request bodies in memory together, in bytes. Kept by the server's inbound budget.
     pub inbound_bytes_max: usize,
-    /// Request line and headers together, in bytes. Enforced by the HTTP parser.
+    /// Headers together, in bytes. Enforced by the HTTP parser, which grants the request line `URL_BYTES_MAX` beside it.
     pub header_bytes_max: usize,
     /// Open connections. Kept by the listener.
     pub connections_max: usize,

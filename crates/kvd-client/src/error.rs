@@ -1,0 +1,134 @@
+//! Why a call brought no answer: causes with properties, so that callers decide by what happened, not by texts.
+//! Knows nothing of how a cause was found out; `transport` and `answer` make these.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use http::StatusCode;
+use kvd_types::KeyTooLong;
+use kvd_wire::rest::batch::NoBatchForm;
+use kvd_wire::rest::problem::Problem;
+
+/// A call that brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is none this client can use.
+    #[error("`{url}` is no address of a kvd server: {reason}")]
+    BadUrl {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it, and how to write it.
+        reason: &'static str,
+    },
+    /// No server allows a key as long as this. Nothing was sent.
+    #[error(transparent)]
+    KeyTooLong(#[from] KeyTooLong),
+    /// A condition that only headers can carry, on a key that fits no URL. Nothing was sent.
+    #[error("this condition can't be sent with a key as long as this: {0}")]
+    NotExpressible(#[from] NoBatchForm),
+    /// A list's prefix fits no URL. Nothing was sent.
+    #[error("a prefix of {prefix_bytes} bytes is too long to be sent")]
+    PrefixTooLong {
+        /// Its length.
+        prefix_bytes: usize,
+    },
+    /// There was no connection to send the request on. Nothing was sent.
+    #[error("no kvd server can be reached at {address}: {source}")]
+    NotReachable {
+        /// Where it was looked for.
+        address: String,
+        /// What the system says.
+        source: Cause,
+    },
+    /// The connection broke after the request had begun to leave.
+    #[error("the connection to {address} broke before the answer came: {source}{}", unknown_outcome(.is_write))]
+    ConnectionLost {
+        /// The server.
+        address: String,
+        /// Whether the request was to change something: then it may have, or not.
+        is_write: bool,
+        /// What the system or the HTTP parser says.
+        source: Cause,
+    },
+    /// The answer took longer than the request timeout.
+    #[error("{address} did not answer within {timeout:?}{}", unknown_outcome(.is_write))]
+    Timeout {
+        /// The server.
+        address: String,
+        /// The configured bound.
+        timeout: Duration,
+        /// Whether the request was to change something: then it may have, or not.
+        is_write: bool,
+    },
+    /// The server answered that it won't.
+    #[error("{}", refusal(.status, .problem))]
+    Refused {
+        /// Its status code.
+        status: StatusCode,
+        /// Its reasons; none where the HTTP parser, or something in between, refused without a kvd problem.
+        problem: Option<Problem>,
+    },
+    /// The answer is none of kvd's: something else listens there, or a newer protocol.
+    #[error("{address} answered something that is not understood: {reason}")]
+    BadAnswer {
+        /// The server.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What lies beneath an error of the connection.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+impl Error {
+    /// Whether the same call can succeed later, and can be repeated without doing anything twice.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Error::NotReachable { .. } => true,
+            Error::ConnectionLost { is_write, .. } | Error::Timeout { is_write, .. } => !is_write,
+            Error::Refused { problem, .. } => problem.as_ref().is_some_and(|problem| problem.is_retryable()),
+            _ => false,
+        }
+    }
+
+    /// Whether a write may have happened although this error came instead of an answer.
+    pub fn outcome_is_unknown(&self) -> bool {
+        match self {
+            Error::ConnectionLost { is_write, .. } | Error::Timeout { is_write, .. } => *is_write,
+            _ => self.code() == Some("outcome-unknown"),
+        }
+    }
+
+    /// The status of a refusal.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Error::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The server's reasons, where it gave any.
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Error::Refused { problem, .. } => problem.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The stable name of a refusal: `precondition-failed`, `limit-exceeded`.
+    pub fn code(&self) -> Option<&str> {
+        self.problem().map(Problem::code)
+    }
+}
+
+fn unknown_outcome(is_write: &bool) -> &'static str {
+    if *is_write { "; whether the change was made is not known" } else { "" }
+}
+
+fn refusal(status: &StatusCode, problem: &Option<Problem>) -> String {
+    match problem {
+        Some(problem) => problem.detail().to_owned(),
+        None => format!("the server answered {status}"),
+    }
+}

@@ -1,0 +1,90 @@
+//! JSON or CBOR: which one a body is in by its `Content-Type`, and which one the answer is to be in by `Accept`
+//! (RFC 9110, section 12.5.1). Values have no part in this: they are sent as they were stored.
+
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue};
+
+use super::batch::Format;
+use super::code::{BAD_HEADER, NOT_ACCEPTABLE, UNSUPPORTED_MEDIA_TYPE};
+use super::problem::Problem;
+
+/// The format of a batch body. JSON when the client doesn't say.
+pub(crate) fn body_format(content_type: Option<&HeaderValue>) -> Result<Format, Problem> {
+    let Some(value) = content_type else { return Ok(Format::Json) };
+    let (media_type, mut parameters) = split(value.to_str().unwrap_or_default());
+    let utf8 = parameters.all(|(name, value)| !name.eq_ignore_ascii_case("charset") || is_utf8(value));
+    match [Format::Json, Format::Cbor].into_iter().find(|format| media_type.eq_ignore_ascii_case(format.content_type()))
+    {
+        Some(format) if utf8 => Ok(format),
+        _ => Err(Problem::new(
+            UNSUPPORTED_MEDIA_TYPE,
+            "a batch is application/json in UTF-8 or application/cbor; say which one in Content-Type",
+        )),
+    }
+}
+
+fn is_utf8(charset: &str) -> bool {
+    charset.trim_matches('"').eq_ignore_ascii_case("utf-8")
+}
+
+/// The format of an answer: what `Accept` prefers, `default` where it has no preference.
+pub(crate) fn answer_format(headers: &HeaderMap, default: Format) -> Result<Format, Problem> {
+    let mut wishes = [Wish::default(), Wish::default()];
+    let mut lines = headers.get_all(ACCEPT).iter().peekable();
+    if lines.peek().is_none() {
+        return Ok(default);
+    }
+    for line in lines {
+        for range in line.to_str().unwrap_or_default().split(',') {
+            let (media_range, parameters) = split(range);
+            let quality = quality(parameters)?;
+            wishes[0].consider(media_range, Format::Json, quality);
+            wishes[1].consider(media_range, Format::Cbor, quality);
+        }
+    }
+    let [json, cbor] = wishes.map(|wish| wish.quality);
+    if json.max(cbor) <= 0.0 {
+        return Err(Problem::new(NOT_ACCEPTABLE, "this route answers in application/json or application/cbor"));
+    }
+    Ok(match json.total_cmp(&cbor) {
+        std::cmp::Ordering::Greater => Format::Json,
+        std::cmp::Ordering::Less => Format::Cbor,
+        std::cmp::Ordering::Equal => default,
+    })
+}
+
+/// How much a client wants one format: the quality of the most specific media range that covers it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wish {
+    specificity: u8,
+    quality: f32,
+}
+
+impl Wish {
+    fn consider(&mut self, media_range: &str, format: Format, quality: f32) {
+        let specificity = match media_range {
+            "*/*" => 1,
+            _ if media_range.eq_ignore_ascii_case("application/*") => 2,
+            _ if media_range.eq_ignore_ascii_case(format.content_type()) => 3,
+            _ => return,
+        };
+        if specificity >= self.specificity {
+            *self = Wish { specificity, quality };
+        }
+    }
+}
+
+fn quality<'a>(mut parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Result<f32, Problem> {
+    let Some((_, text)) = parameters.find(|(name, _)| name.eq_ignore_ascii_case("q")) else { return Ok(1.0) };
+    match text.parse::<f32>() {
+        Ok(quality) if (0.0..=1.0).contains(&quality) => Ok(quality),
+        _ => Err(Problem::new(BAD_HEADER, "a quality in Accept is a number from 0 to 1")),
+    }
+}
+
+/// A media type or range and its parameters.
+fn split(text: &str) -> (&str, impl Iterator<Item = (&str, &str)>) {
+    let (media_type, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let pairs = parameters.split(';').filter_map(|parameter| parameter.trim().split_once('='));
+    (media_type.trim(), pairs)
+}

@@ -1,0 +1,140 @@
+//! Every setting of the server, with its default: the one definition that the file, the environment, `--set` and the
+//! flags are read into. Knows how one value is spelt; which values fit together is `check`'s business, where they came
+//! from `layer`'s.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kvd_types::Limits;
+use serde::{Deserialize, Serialize};
+
+use super::units;
+
+/// Where `kvd` and `kvcli` meet when nobody says anything else.
+pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:7480";
+
+/// All tables of kvd.toml.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) server: Server,
+    pub(crate) http: Http,
+    pub(crate) storage: Storage,
+    #[serde(with = "LimitsTable")]
+    pub(crate) limits: Limits,
+    pub(crate) security: Security,
+    pub(crate) log: Log,
+}
+
+/// The `[server]` table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Server {
+    /// REST listeners. Port 0 is whichever port is free.
+    #[serde(deserialize_with = "units::addresses")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Serving threads; the machine's cores by default.
+    #[serde(deserialize_with = "units::count")]
+    pub(crate) workers: usize,
+    /// How long a stop waits for the requests that are under way.
+    #[serde(with = "units::duration")]
+    pub(crate) stop_timeout: Duration,
+}
+
+/// The `[http]` table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Http {
+    /// Host names, without a port, that a `Host` header may name besides localhost, loopback literals and the listen
+    /// addresses.
+    pub(crate) allowed_hosts: Vec<String>,
+}
+
+/// The `[storage]` table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Storage {
+    /// The data directory; none stands for a well-known one.
+    pub(crate) dir: Option<PathBuf>,
+    /// Whether the user asked for a store that never touches the disk.
+    pub(crate) in_memory: bool,
+}
+
+/// The `[limits]` table: the fields of [`Limits`], which knows nothing of configuration files.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Limits", default = "Limits::default", deny_unknown_fields, expecting = "a table")]
+struct LimitsTable {
+    #[serde(with = "units::size")]
+    key_bytes_max: usize,
+    #[serde(with = "units::size")]
+    value_bytes_max: usize,
+    #[serde(deserialize_with = "units::count")]
+    batch_items_max: usize,
+    #[serde(with = "units::size")]
+    batch_bytes_max: usize,
+    #[serde(with = "units::size")]
+    inbound_bytes_max: usize,
+    #[serde(with = "units::size")]
+    header_bytes_max: usize,
+    #[serde(deserialize_with = "units::count")]
+    connections_max: usize,
+    #[serde(with = "units::duration")]
+    header_timeout: Duration,
+    #[serde(with = "units::duration")]
+    body_idle_timeout: Duration,
+    #[serde(with = "units::duration")]
+    keep_alive_timeout: Duration,
+}
+
+/// The `[security]` table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Security {
+    /// Whether addresses other than loopback may be served although every client is admin.
+    pub(crate) insecure_no_auth: bool,
+}
+
+/// The `[log]` table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Log {
+    /// The least severe events that are written.
+    pub(crate) level: LogLevel,
+    /// How events, and the startup line, are written.
+    pub(crate) format: LogFormat,
+}
+
+/// Severities, the most talkative first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogLevel {
+    Trace,
+    Debug,
+    #[default]
+    Info,
+    Warn,
+    Error,
+}
+
+/// Who reads the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// People: one line of text for each event.
+    #[default]
+    Text,
+    /// Programs: one JSON object a line.
+    Json,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            listen: vec![LISTEN_DEFAULT.parse().expect("a literal address")],
+            // One serving thread is right where the system doesn't tell.
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            stop_timeout: Duration::from_secs(25),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The data directory as the process side sees it: the names of its files. Knows nothing of what is in them.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// A data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    dir: PathBuf,
+}
+
+impl Home {
+    /// Names a directory, which need not exist.
+    pub(crate) fn new(dir: &Path) -> Self {
+        Home { dir: dir.to_owned() }
+    }
+
+    /// Makes the directory, for its owner alone, unless it exists.
+    pub(crate) fn create(dir: &Path) -> anyhow::Result<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .with_context(|| format!("can't make the data directory {} (--data-dir names another)", dir.display()))?;
+        Ok(Home::new(dir))
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn pid_file(&self) -> PathBuf {
+        self.dir.join("kvd.pid")
+    }
+
+    pub(crate) fn ready_file(&self) -> PathBuf {
+        self.dir.join("kvd.ready")
+    }
+
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.dir.join("kvd.log")
+    }
+}

@@ -1,0 +1,205 @@
+//! The command line of `kvd`: what can be typed, and its help. Says which settings the flags stand for; knows nothing
+//! of what the commands do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use toml::Value;
+
+use crate::config::{self, CommandLine, LISTEN_DEFAULT, LogFormat, LogLevel};
+
+/// kvd: an in-memory key-value store behind a REST API.
+///
+/// This version keeps all data in memory and writes none of it to disk (policy `in-memory`): what was stored is gone
+/// when the server stops. The data directory holds the pid file and the log.
+#[derive(Parser)]
+#[command(name = "kvd", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kvd start                          serve http://127.0.0.1:7480 in the background
+  kvd status                         is it ready, and where
+  kvd stop                           end it, requests under way included
+  kvd serve --listen 127.0.0.1:8000  stay in the foreground, log to standard error
+  kvd config check                   try the configuration without starting
+
+`kvd COMMAND --help` tells more; `kvd config --help` is about the configuration.
+Exit status: 0 done; 1 failed; 2 wrong usage or configuration; of `status` also 3 not running, 4 not ready.";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Serve in the foreground, until SIGTERM or Ctrl-C
+    ///
+    /// One line on standard output tells the addresses once the server is ready; the log goes to standard error. Data
+    /// is kept in memory only and is gone when the server stops.
+    #[command(after_help = "\
+Examples:
+  kvd serve
+  kvd serve --listen 127.0.0.1:0 --log-format json   any free port; the startup line as JSON
+  kvd serve --set limits.value_bytes_max=1MiB
+
+Every setting is a key of kvd.toml: see `kvd config --help`.")]
+    Serve {
+        #[command(flatten)]
+        args: ServeArgs,
+        /// Begin a session of its own: this is the process that `kvd start` leaves behind.
+        #[arg(long, hide = true)]
+        daemon: bool,
+    },
+    /// Serve in the background; return once the server is ready
+    ///
+    /// Prints the server's startup line. The log goes to kvd.log in the data directory. If the server can't start,
+    /// shows what it logged and exits with 1, as it does when a server with this data directory is running already.
+    #[command(after_help = "\
+Examples:
+  kvd start
+  kvd start --data-dir ./data --listen 127.0.0.1:8000
+  kvd stop --data-dir ./data
+
+`kvd stop` and `kvd status` find the server by the same --config or --data-dir.")]
+    Start(ServeArgs),
+    /// End the server of this data directory and wait until it has ended
+    ///
+    /// Sends SIGTERM: the server takes no new connections and finishes the requests under way. Exits with 0 when
+    /// nothing is running, and with 1 when the server hasn't ended in time.
+    #[command(after_help = "\
+Examples:
+  kvd stop
+  kvd stop --data-dir ./data --timeout 2m")]
+    Stop {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Wait so long for the server to end, such as 30s or 2m [default: server.stop_timeout + 5s]
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        timeout: Option<Duration>,
+    },
+    /// Tell whether the server of this data directory is running and ready
+    ///
+    /// Asks the server itself. Exits with 0 when it is ready, 3 when it isn't running, 4 when it is running but not
+    /// ready.
+    #[command(after_help = "\
+Examples:
+  kvd status
+  kvd status --data-dir ./data")]
+    Status(ConfigArgs),
+    /// Check the configuration
+    #[command(after_help = config_help())]
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print the version
+    Version,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print what is set, and by whom; then `ok`, or the mistake with exit status 2
+    #[command(after_help = "\
+Examples:
+  kvd config check
+  kvd config check --config ./kvd.toml --listen 127.0.0.1:8000")]
+    Check(ServeArgs),
+}
+
+/// What finds the configuration, and with it the server of a data directory.
+#[derive(Args)]
+pub(crate) struct ConfigArgs {
+    /// Read this configuration file
+    /// [default: $KVD_CONFIG, ./kvd.toml, $XDG_CONFIG_HOME/kvd/kvd.toml, /etc/kvd/kvd.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set any key of the configuration, such as log.level=debug; lists with commas. Repeatable
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Directory of the pid file and the log
+    /// [default: /var/lib/kvd for root, else $XDG_STATE_HOME/kvd, which is ~/.local/state/kvd]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Ask for the policy `in-memory`, which this version has in any case; the pid file and the log are then in
+    /// $XDG_RUNTIME_DIR/kvd or /run [default directory of other users: $XDG_STATE_HOME/kvd/in-memory]
+    #[arg(long)]
+    in_memory: bool,
+}
+
+/// What a server is started with.
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    #[arg(long, value_name = "HOST:PORT", help = listen_help())]
+    listen: Vec<String>,
+    /// Serving threads [default: the number of cores]
+    #[arg(long, value_name = "N")]
+    workers: Option<u16>,
+    /// Log events from this severity on [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<LogLevel>,
+    /// Write the log and the startup line like this [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    #[command(flatten)]
+    common: ConfigArgs,
+}
+
+impl ConfigArgs {
+    /// What these say about the configuration.
+    pub(crate) fn command_line(&self) -> CommandLine<'_> {
+        let mut flags = Vec::new();
+        if let Some(dir) = &self.data_dir {
+            flags.push(("storage.dir", "--data-dir", dir.as_str().into()));
+        }
+        if self.in_memory {
+            flags.push(("storage.in_memory", "--in-memory", true.into()));
+        }
+        CommandLine { file: self.config.as_deref(), assignments: &self.set, flags }
+    }
+}
+
+impl ServeArgs {
+    /// What these say about the configuration.
+    pub(crate) fn command_line(&self) -> CommandLine<'_> {
+        let mut line = self.common.command_line();
+        if !self.listen.is_empty() {
+            line.flags.push(("server.listen", "--listen", self.listen.clone().into()));
+        }
+        if let Some(workers) = self.workers {
+            line.flags.push(("server.workers", "--workers", i64::from(workers).into()));
+        }
+        if let Some(level) = self.log_level {
+            line.flags.push(("log.level", "--log-level", text(level)));
+        }
+        if let Some(format) = self.log_format {
+            line.flags.push(("log.format", "--log-format", text(format)));
+        }
+        line
+    }
+}
+
+/// A flag's choice as the file spells it.
+fn text(choice: impl serde::Serialize) -> Value {
+    Value::try_from(choice).expect("a choice is a string")
+}
+
+fn listen_help() -> String {
+    format!("Serve REST here; port 0 takes a free one. Repeatable [default: {LISTEN_DEFAULT}]")
+}
+
+fn config_help() -> String {
+    let keys: Vec<String> = config::known_keys().map(|key| format!("  {key}")).collect();
+    format!(
+        "\
+Sources, each over the one before:
+  1. a file: --config, else $KVD_CONFIG, ./kvd.toml, $XDG_CONFIG_HOME/kvd/kvd.toml or /etc/kvd/kvd.toml
+  2. environment variables KVD_SECTION__KEY, such as KVD_SERVER__LISTEN=127.0.0.1:8000
+  3. --set section.key=value
+  4. flags such as --listen
+
+Keys (kvd.example.toml explains each; sizes are bytes or like 64MiB, durations like 10s):
+{}",
+        keys.join("\n")
+    )
+}

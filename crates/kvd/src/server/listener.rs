@@ -1,0 +1,100 @@
+//! Where connections come in: listens, and hands each socket to the worker with the fewest. Knows nothing of what is
+//! spoken on them.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::future::select_all;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Semaphore;
+use tracing::warn;
+
+use super::worker::{Incoming, Workers};
+
+/// Connections the system holds for us while we are busy.
+const BACKLOG: u32 = 1024;
+
+/// How long to wait when the system has no more file descriptors: until one is freed there is nothing to be done.
+const OUT_OF_FILES_PAUSE: Duration = Duration::from_millis(100);
+
+/// The sockets that are listened on.
+pub(super) struct Listeners(Vec<TcpListener>);
+
+impl Listeners {
+    /// Listens on all of `addresses`, or on none.
+    ///
+    /// # Errors
+    /// Names the address that can't be listened on.
+    pub(super) fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Listeners> {
+        let bind = |address: &SocketAddr| {
+            let listen = || {
+                let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+                // A port whose last owner left connections in TIME_WAIT is free all the same.
+                socket.set_reuseaddr(true)?;
+                socket.bind(*address)?;
+                socket.listen(BACKLOG)
+            };
+            listen().map_err(|error| match error.kind() {
+                ErrorKind::AddrInUse => anyhow::anyhow!(
+                    "{address} is in use: another kvd or another program listens there; stop it or choose another --listen"
+                ),
+                _ => anyhow::Error::new(error).context(format!("can't listen on {address}")),
+            })
+        };
+        addresses.iter().map(bind).collect::<anyhow::Result<_>>().map(Listeners)
+    }
+
+    /// The addresses, with the ports that the system chose for port 0.
+    pub(super) fn addresses(&self) -> anyhow::Result<Vec<SocketAddr>> {
+        self.0.iter().map(|listener| listener.local_addr().context("asking for the address listened on")).collect()
+    }
+
+    /// Accepts connections until the future is dropped; at most `connections_max` are open at a time, further ones wait.
+    ///
+    /// Returns only when a worker is gone, which no server survives.
+    pub(super) async fn accept(self, workers: &Workers, connections_max: usize) -> anyhow::Error {
+        let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        let loops = self.0.iter().map(|listener| Box::pin(accept_on(listener, workers, &permits)));
+        select_all(loops).await.0
+    }
+}
+
+async fn accept_on(listener: &TcpListener, workers: &Workers, permits: &Arc<Semaphore>) -> anyhow::Error {
+    loop {
+        let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
+        match accept_one(listener).await {
+            Ok(socket) => {
+                if let Err(error) = workers.hand_over(Incoming { socket, permit }) {
+                    return error;
+                }
+            }
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(OUT_OF_FILES_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A socket that no longer belongs to this thread's runtime.
+async fn accept_one(listener: &TcpListener) -> std::io::Result<std::net::TcpStream> {
+    let (socket, _) = listener.accept().await?;
+    // Without it, answers to pipelined requests wait 40 ms for the client's acknowledgement.
+    socket.set_nodelay(true)?;
+    socket.into_std()
+}
+
+/// Whether only the one connection failed, before we saw it.
+fn is_of_the_connection(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::NotConnected
+    )
+}

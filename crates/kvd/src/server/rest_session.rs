@@ -1,0 +1,130 @@
+//! REST on one connection: request in, answer out. Thin on purpose: `kvd-wire` knows what the bytes mean, `execute` what they
+//! do; here they meet hyper.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::server::graceful::GracefulConnection;
+use kvd_types::{Limit, Limits, URL_BYTES_MAX};
+use kvd_wire::rest::problem::Problem;
+use kvd_wire::rest::request::{self, Operation};
+
+use super::body::{self, Pieces};
+use super::execute::Executor;
+use super::patience::{Watch, Watched};
+use super::shared::{Shared, State};
+use super::status;
+
+/// What all REST connections of one worker share.
+pub(super) struct Session {
+    index: usize,
+    shared: Arc<Shared>,
+    executor: Executor,
+    http: http1::Builder,
+    /// Problems answered so far: numbers them.
+    problems: Cell<u64>,
+}
+
+impl Session {
+    pub(super) fn new(index: usize, shared: Arc<Shared>) -> Session {
+        let http = http_settings(&shared.limits);
+        Session { index, executor: Executor::new(&shared), shared, http, problems: Cell::new(0) }
+    }
+
+    /// A connection that serves requests until either side ends it.
+    pub(super) fn connection(
+        self: &Rc<Self>,
+        socket: Watched,
+        watch: Rc<Watch>,
+    ) -> impl GracefulConnection<Error = hyper::Error> + use<> {
+        let session = Rc::clone(self);
+        let serve = move |request: Request<Incoming>| {
+            let (session, watch) = (Rc::clone(&session), Rc::clone(&watch));
+            async move {
+                watch.request_begins();
+                let response = session.serve(request).await;
+                watch.request_ends();
+                Ok::<_, Infallible>(response)
+            }
+        };
+        self.http.serve_connection(socket, service_fn(serve))
+    }
+
+    /// Connections of this worker that have not ended.
+    pub(super) fn connections_open(&self) -> usize {
+        self.shared.connections[self.index].open()
+    }
+
+    /// The end of a connection that was counted as this worker's.
+    pub(super) fn connection_closed(&self) {
+        self.shared.connections[self.index].closed();
+    }
+
+    async fn serve(&self, request: Request<Incoming>) -> Response<Pieces> {
+        let (head, mut body) = request.into_parts();
+        let response = match self.answer(&head, &mut body).await {
+            Ok(response) => response,
+            Err(problem) => {
+                if !body.is_end_stream() {
+                    tokio::task::spawn_local(body::discard(body, self.shared.limits.clone()));
+                }
+                problem.respond(&self.next_problem_id())
+            }
+        };
+        response.map(Pieces::new)
+    }
+
+    async fn answer(&self, head: &Parts, body: &mut Incoming) -> Result<Response<Bytes>, Problem> {
+        let shared = &*self.shared;
+        shared.access.check(&head.method, &head.uri, &head.headers)?;
+        let request = request::parse(&head.method, &head.uri, &head.headers, &shared.limits)?;
+        let (operation, answer) = (request.operation, request.answer);
+
+        // What is reserved for a body is held until its command is carried out.
+        match operation {
+            Operation::Put(put) => {
+                let (value, _reserved) = body::read(body, Limit::ValueBytes, &shared.limits, &shared.inbound).await?;
+                self.executor.run(put.command(value), answer).await
+            }
+            Operation::Batch(batch) => {
+                let (items, _reserved) = body::read(body, Limit::BatchBytes, &shared.limits, &shared.inbound).await?;
+                self.executor.run_batch(batch, items, answer).await
+            }
+            Operation::Run(command) => self.executor.run(command, answer).await,
+            Operation::Stats => Ok(answer.stats(&status::stats(shared))),
+            Operation::Info => Ok(answer.info(&status::info(shared))),
+            Operation::Healthz => Ok(answer.probe()),
+            Operation::Readyz => match shared.state() {
+                State::Ready => Ok(answer.probe()),
+                State::Loading => Err(Problem::loading()),
+                State::Stopping => Err(Problem::stopping()),
+            },
+        }
+    }
+
+    /// Tells the problems of one server apart, in answers and in its log.
+    fn next_problem_id(&self) -> String {
+        let number = self.problems.get() + 1;
+        self.problems.set(number);
+        format!("{}-{}-{number}", self.shared.engine.epoch(), self.index)
+    }
+}
+
+/// HTTP/1.1 with our limits. Hyper's own timer is off: `patience` does that.
+fn http_settings(limits: &Limits) -> http1::Builder {
+    /// More than any client sends; the total size is limited as well.
+    const HEADERS_MAX: usize = 128;
+    let mut http = http1::Builder::new();
+    // To hyper the request line is part of the head; a URL that is too long by itself is 414.
+    let head_bytes_max = URL_BYTES_MAX + limits.header_bytes_max;
+    http.header_read_timeout(None).max_headers(HEADERS_MAX).max_header_size(head_bytes_max);
+    http
+}

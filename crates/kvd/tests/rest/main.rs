@@ -1,0 +1,11 @@
+//! REST end to end: the real server, asked by a plain socket or by the client library. One behaviour per file.
+
+mod atomic;
+mod bodies;
+mod browsers;
+mod conditions;
+mod hostile;
+mod keys;
+mod slow;
+mod stopping;
+mod support;
