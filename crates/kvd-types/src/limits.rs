@@ -53,7 +53,7 @@ impl Limits {
         batch_bytes_max: 128 << 20,
         inbound_bytes_max: 1 << 30,
         header_bytes_max: 64 << 10,
-        connections_max: 20_000,
+        connections_max: 16_384,
         header_timeout: Duration::from_secs(10),
         body_idle_timeout: Duration::from_secs(30),
         keep_alive_timeout: Duration::from_secs(300),

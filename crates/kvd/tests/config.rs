@@ -90,7 +90,7 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_column() {
         (
             "[limits]\nconnections_max = -1\n",
             "kvd.toml:2:19: invalid value: integer `-1`, expected a whole number; write it like \
-             `limits.connections_max = 20000`",
+             `limits.connections_max = 16384`",
         ),
         (
             "[limits]\nheader_timeout = \"10\"\n",

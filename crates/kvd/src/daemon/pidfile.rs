@@ -107,3 +107,33 @@ fn remove_if_present(path: &Path) -> anyhow::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_clears_away_what_a_killed_server_said_and_its_end_clears_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path());
+        fs::write(home.ready_file(), "{}").unwrap();
+        fs::write(home.pid_file(), "4194304, a longer number than ours\n").unwrap();
+        let pid_file = PidFile::acquire(&home).unwrap();
+        assert!(!home.ready_file().exists());
+        assert_eq!(fs::read_to_string(home.pid_file()).unwrap(), format!("{}\n", std::process::id()));
+        drop(pid_file);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_lock_on_a_file_that_has_lost_its_name_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kvd.pid");
+        let file = File::create(&path).unwrap();
+        assert!(is_at(&file, &path).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert!(!is_at(&file, &path).unwrap());
+        File::create(&path).unwrap();
+        assert!(!is_at(&file, &path).unwrap());
+    }
+}

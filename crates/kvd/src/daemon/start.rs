@@ -21,7 +21,7 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<ExitCode> {
     let home = Home::create(&config.data_dir)?;
     if let Some(pid) = pidfile::holder(&home)? {
         bail!(
-            "kvd is already running with the data directory {} (pid {}); `kvd stop` ends it",
+            "already running with the data directory {} (pid {}); `kvd stop` ends it",
             home.dir().display(),
             pid.as_raw_nonzero()
         );

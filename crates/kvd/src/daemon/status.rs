@@ -28,9 +28,7 @@ pub(crate) fn status(config: &Config) -> anyhow::Result<ExitCode> {
         say(&format!("kvd is not running with the data directory {}", home.dir().display()))?;
         return Ok(ExitCode::from(EXIT_NOT_RUNNING));
     };
-    // A file of another process is that of a server killed before this one, which has not become ready yet.
-    let Some(ready) = Ready::read(&home)?.filter(|ready| ready.pid == pid.as_raw_nonzero().get().cast_unsigned())
-    else {
+    let Some(ready) = Ready::read(&home)? else {
         say(&format!("kvd is starting (pid {}, data directory {})", pid.as_raw_nonzero(), home.dir().display()))?;
         return Ok(ExitCode::from(EXIT_NOT_READY));
     };
