@@ -96,6 +96,10 @@ fn successful(answer: Incoming) -> Result<Incoming, Misread> {
         return Ok(answer);
     }
     let problem = format_of(&answer.headers).and_then(|format| Problem::decode(format, &answer.body).ok());
+    if problem.is_none() && answer.status == StatusCode::NOT_FOUND {
+        // Whoever says so without a reason knows no routes of kvd's: this tells nothing about any key.
+        return Err(no_kvd_answer("404 Not Found without a reason"));
+    }
     Err(Misread::Refused { status: answer.status, problem })
 }
 

@@ -33,7 +33,7 @@ pub enum Error {
         prefix_bytes: usize,
     },
     /// There was no connection to send the request on. Nothing was sent.
-    #[error("no kvd server can be reached at {address}: {source}")]
+    #[error("no kvd server can be reached at {address}")]
     NotReachable {
         /// Where it was looked for.
         address: String,
@@ -41,7 +41,7 @@ pub enum Error {
         source: Cause,
     },
     /// The connection broke after the request had begun to leave.
-    #[error("the connection to {address} broke before the answer came: {source}{}", unknown_outcome(.is_write))]
+    #[error("the connection to {address} broke before the answer came{}", unknown_outcome(.is_write))]
     ConnectionLost {
         /// The server.
         address: String,

@@ -65,7 +65,7 @@ fn a_reader_never_sees_half_a_commit() {
         for writer in writers {
             writer.join().unwrap();
         }
-        done.store(true, Ordering::Relaxed);
+        done.store(true, Ordering::Relaxed); // only tells when to stop, as the load does
     });
 }
 
@@ -147,7 +147,7 @@ fn a_walk_meets_every_key_that_stays_exactly_once() {
             expected.sort();
             assert_eq!(seen, expected);
         }
-        done.store(true, Ordering::Relaxed);
+        done.store(true, Ordering::Relaxed); // only tells when to stop, as the load does
     });
 }
 

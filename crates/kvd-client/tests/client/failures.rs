@@ -17,9 +17,9 @@ async fn no_server_is_not_reachable_and_nothing_was_sent() {
     let error = Client::new(&format!("http://{closed}")).unwrap().set("k", "v").await.unwrap_err();
     assert!(matches!(error, Error::NotReachable { .. }), "{error:?}");
     assert!(error.is_retryable() && !error.outcome_is_unknown());
-    let message = error.to_string();
-    assert!(message.starts_with(&format!("no kvd server can be reached at http://{closed}: ")), "{message}");
-    assert!(message.contains("refused"), "{message}");
+    assert_eq!(error.to_string(), format!("no kvd server can be reached at http://{closed}"));
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("refused"), "{cause}");
 }
 
 #[tokio::test]
@@ -95,14 +95,26 @@ async fn something_that_is_no_kvd_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_404_that_names_no_revision_is_a_refusal_not_a_missing_key() {
-    let fake =
-        Fake::start(vec![vec![answer("404 Not Found", "", ""), answer("404 Not Found", "kvd-revision: 7\r\n", "")]]);
+async fn only_a_404_of_kvd_means_that_the_key_is_missing() {
+    let revision = "kvd-revision: 7\r\n";
+    let fake = Fake::start(vec![vec![
+        answer("404 Not Found", "content-type: text/html\r\n", "<html>"),
+        answer("404 Not Found", revision, ""),
+        answer("404 Not Found", revision, ""),
+    ]]);
     let client = client(&fake);
     let error = client.get("k").await.unwrap_err();
-    assert_eq!(error.status().unwrap(), 404);
-    assert_eq!(error.to_string(), "the server answered 404 Not Found");
+    assert!(matches!(error, Error::BadAnswer { .. }), "{error:?}");
     assert_eq!(client.get("k").await.unwrap(), None);
+    assert!(!client.delete("k").await.unwrap().found);
+}
+
+#[tokio::test]
+async fn a_refusal_without_reasons_is_told_by_its_status() {
+    let fake = Fake::start(vec![vec![answer("414 URI Too Long", "", "")]]);
+    let error = client(&fake).get("k").await.unwrap_err();
+    assert_eq!((error.status().unwrap().as_u16(), error.code()), (414, None));
+    assert_eq!(error.to_string(), "the server answered 414 URI Too Long");
 }
 
 #[tokio::test]

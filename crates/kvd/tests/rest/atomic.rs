@@ -109,6 +109,6 @@ fn a_reader_of_two_keys_never_sees_a_mix() {
             });
         }
         writer.join().unwrap();
-        done.store(true, Ordering::Relaxed);
+        done.store(true, Ordering::Relaxed); // only tells when to stop, as the load does
     });
 }
