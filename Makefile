@@ -9,7 +9,7 @@ BIN := $(TARGET_DIR)/release
 DATA := ./data
 
 .DEFAULT_GOAL := build
-.PHONY: build run stop test check fix bench-http install uninstall clean help
+.PHONY: build run stop test tree check fix bench-http install uninstall clean help
 
 build: ## Build kvd and kvcli for use
 	$(CARGO) build --release --locked -p kvd -p kvcli
@@ -43,6 +43,10 @@ test: ## Run all tests; needs nothing but cargo
 		set -x; $(CARGO) test --locked --workspace --all-targets; \
 	fi
 	$(CARGO) test --locked --workspace --doc
+
+tree: ## Put every header, library and program of this system in and get it back
+	$(CARGO) build --locked --workspace --bins
+	KVD_TREE=all $(CARGO) test --locked -p kvcli --test tree -- --nocapture
 
 check: ## Check format, lints, style rules and documentation; changes nothing
 	@$(CARGO) fmt --version >/dev/null || { echo "make check needs rustfmt: rustup component add rustfmt"; exit 1; }

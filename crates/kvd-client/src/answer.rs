@@ -1,5 +1,5 @@
 //! HTTP answers as results: status, headers and body of what the server said. Does no I/O, and doesn't know the addresses of
-//! servers; [`Misread`] becomes an [`Error`] with the address in `client`.
+//! servers; [`Misread`] becomes an [`crate::Error`] with the address in `client`.
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderName, StatusCode};

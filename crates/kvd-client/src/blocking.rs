@@ -1,8 +1,6 @@
 //! The same client for programs without an async runtime: each call drives a runtime on the calling thread until its answer is
 //! there. Starts no thread, but one while a host name is looked up.
 
-use std::io;
-
 use bytes::Bytes;
 use kvd_types::{Delete, Set};
 use kvd_wire::rest::batch::{
@@ -25,9 +23,10 @@ impl Client {
     /// A blocking client with the address and the timeouts of `client`. Connects to nothing yet.
     ///
     /// # Errors
-    /// What the system says when it gives no more file descriptors.
-    pub fn new(client: crate::Client) -> io::Result<Self> {
-        Ok(Client { client, runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()? })
+    /// [`Error::NoRuntime`].
+    pub fn new(client: crate::Client) -> Result<Self, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::NoRuntime)?;
+        Ok(Client { client, runtime })
     }
 
     /// See [`crate::Client::get`].

@@ -217,10 +217,11 @@ impl Client {
     }
 
     async fn call<T>(&self, outgoing: Outgoing, read: fn(Incoming) -> Result<T, Misread>) -> Result<T, Error> {
+        let is_write = outgoing.is_write;
         read(self.transport.send(outgoing).await?).map_err(|misread| match misread {
-            Misread::Refused { status, problem } => Error::Refused { status, problem },
+            Misread::Refused { status, problem } => Error::Refused { status, is_write, problem },
             Misread::NotUnderstood(reason) => {
-                Error::BadAnswer { address: self.transport.address().to_string(), reason }
+                Error::BadAnswer { address: self.transport.address().to_string(), is_write, reason }
             }
         })
     }

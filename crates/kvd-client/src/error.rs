@@ -2,6 +2,7 @@
 //! Knows nothing of how a cause was found out; `transport` and `answer` make these.
 
 use std::error::Error as StdError;
+use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -20,6 +21,9 @@ pub enum Error {
         /// What is wrong with it, and how to write it.
         reason: &'static str,
     },
+    /// The system gives no file descriptors to wait for answers with. Nothing was sent.
+    #[error("can't set up the waiting for answers")]
+    NoRuntime(#[source] io::Error),
     /// No server allows a key as long as this. Nothing was sent.
     #[error(transparent)]
     KeyTooLong(#[from] KeyTooLong),
@@ -65,14 +69,18 @@ pub enum Error {
     Refused {
         /// Its status code.
         status: StatusCode,
+        /// Whether the request was to change something.
+        is_write: bool,
         /// Its reasons; none where the HTTP parser, or something in between, refused without a kvd problem.
         problem: Option<Problem>,
     },
     /// The answer is none of kvd's: something else listens there, or a newer protocol.
-    #[error("{address} answered something that is not understood: {reason}")]
+    #[error("{address} answered something that is not understood: {reason}{}", unknown_outcome(.is_write))]
     BadAnswer {
         /// The server.
         address: String,
+        /// Whether the request was to change something: then it may have, or not.
+        is_write: bool,
         /// What is wrong with it.
         reason: String,
     },
@@ -87,7 +95,7 @@ impl Error {
         match self {
             Error::NotReachable { .. } => true,
             Error::ConnectionLost { is_write, .. } | Error::Timeout { is_write, .. } => !is_write,
-            Error::Refused { problem, .. } => problem.as_ref().is_some_and(|problem| problem.is_retryable()),
+            Error::Refused { problem: Some(problem), .. } => problem.is_retryable() && !self.outcome_is_unknown(),
             _ => false,
         }
     }
@@ -95,8 +103,15 @@ impl Error {
     /// Whether a write may have happened although this error came instead of an answer.
     pub fn outcome_is_unknown(&self) -> bool {
         match self {
-            Error::ConnectionLost { is_write, .. } | Error::Timeout { is_write, .. } => *is_write,
-            _ => self.code() == Some("outcome-unknown"),
+            Error::ConnectionLost { is_write, .. }
+            | Error::Timeout { is_write, .. }
+            | Error::BadAnswer { is_write, .. } => *is_write,
+            // Whoever stands between may have passed the request on; kvd itself says what has not happened.
+            Error::Refused { status, is_write, problem: None } => *is_write && status.is_server_error(),
+            Error::Refused { status, is_write, problem: Some(problem) } => {
+                *is_write && (*status == StatusCode::INTERNAL_SERVER_ERROR || problem.code() == "outcome-unknown")
+            }
+            _ => false,
         }
     }
 

@@ -83,7 +83,7 @@ impl Transport {
                 Error::NotReachable { address: self.address.to_string(), source: root_cause(error) }
             } else if of_http.is_some_and(hyper::Error::is_parse) {
                 let reason = format!("no HTTP: {}", root_cause(error));
-                Error::BadAnswer { address: self.address.to_string(), reason }
+                Error::BadAnswer { address: self.address.to_string(), is_write, reason }
             } else {
                 lost(root_cause(error))
             }

@@ -118,6 +118,34 @@ async fn a_refusal_without_reasons_is_told_by_its_status() {
 }
 
 #[tokio::test]
+async fn a_failure_behind_which_a_write_may_have_happened_says_so() {
+    let json = "content-type: application/problem+json\r\n";
+    let problem = |status: u16, code: &str| {
+        format!(
+            r#"{{"type":"about:blank","title":"t","status":{status},"code":"{code}","retryable":true,"detail":"d"}}"#
+        )
+    };
+    for (then, unknown) in [
+        (answer("502 Bad Gateway", "", ""), true),
+        (answer("503 Service Unavailable", "", ""), true),
+        (answer("500 Internal Server Error", json, &problem(500, "internal")), true),
+        (answer("503 Service Unavailable", json, &problem(503, "outcome-unknown")), true),
+        (answer("503 Service Unavailable", json, &problem(503, "loading")), false),
+        (answer("507 Insufficient Storage", json, &problem(507, "no-room")), false),
+        (answer("413 Content Too Large", json, &problem(413, "limit-exceeded")), false),
+        (answer("204 No Content", "", ""), true),
+    ] {
+        let fake = Fake::start(vec![vec![then.clone(), then.clone()]]);
+        let client = client(&fake);
+        let error = client.set("k", "v").await.unwrap_err();
+        assert_eq!(error.outcome_is_unknown(), unknown, "{error:?}");
+        assert!(!(unknown && error.is_retryable()), "{error:?}");
+        let error = client.get("k").await.unwrap_err();
+        assert!(!error.outcome_is_unknown(), "a read changes nothing: {error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_brings_its_reasons() {
     let problem = r#"{"type":"about:blank","title":"Precondition failed","status":412,"code":"precondition-failed",
         "retryable":false,"detail":"1 of 1 items failed their condition; nothing was changed","request_id":"r1",

@@ -21,8 +21,8 @@ const BASE64_EMPTY: &str = "-";
 /// Longest key that is written percent-encoded, in bytes. Above it base64url is shorter for all but plain keys.
 const PATH_KEY_BYTES_MAX: usize = 1024;
 
-/// Longest key that is written in a URL at all. In base64url it takes 64,171 bytes, which leaves 1,365 of the 64 KiB that a
-/// request's head may have by default.
+/// Longest key that is written in a URL at all. In base64url it takes 64,171 bytes; the rest of [`kvd_types::URL_BYTES_MAX`]
+/// is for the scheme and host that a proxy wants before it.
 const URL_KEY_BYTES_MAX: usize = 47 << 10;
 
 /// Everything but RFC 3986's unreserved characters.

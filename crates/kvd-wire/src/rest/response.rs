@@ -25,6 +25,9 @@ pub(crate) const KVD_REVISION: HeaderName = HeaderName::from_static("kvd-revisio
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
+/// Where there is one key, there is no counting of items.
+const ONE_CONDITION_FAILED: &str = "the key's condition does not hold; nothing was changed";
+
 /// Headers of an answer that carries a value, and room for what the HTTP server adds.
 const VALUE_HEADERS: usize = 10;
 
@@ -119,6 +122,7 @@ impl Answer {
             Error::PreconditionFailed { failures, .. } => {
                 let failed = |have, index| ItemProblem { have: Some(have), ..self.item(command, index) };
                 let errors = failures.iter().map(|failure| failed(failure.have, failure.index)).collect();
+                let detail = if is_batch(command) { detail } else { ONE_CONDITION_FAILED.to_owned() };
                 Problem::new(PRECONDITION_FAILED, detail).with_errors(errors)
             }
             Error::DuplicateKey { second, .. } => {

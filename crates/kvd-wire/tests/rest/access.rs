@@ -89,6 +89,7 @@ fn a_request_names_exactly_one_host() {
     let absolute = "http://127.0.0.1:7480/v1/keys/a";
     assert_eq!(check(&access, "GET", absolute, &[]), 0);
     assert_eq!(check(&access, "GET", absolute, &[("host", "127.0.0.1:7480")]), 0);
+    assert_eq!(check(&access, "GET", absolute, &[("host", "127.0.0.1:7480"), ("host", "127.0.0.1:7480")]), 421);
     assert_eq!(check(&access, "GET", absolute, &[("host", "127.0.0.1")]), 421);
     assert_eq!(check(&access, "GET", absolute, &[("host", "localhost:7480")]), 421);
     assert_eq!(check(&access, "GET", absolute, &[("host", "evil.example")]), 421);
@@ -100,7 +101,8 @@ fn a_request_names_exactly_one_host() {
 #[test]
 fn a_page_of_another_site_is_kept_out() {
     let host = ("host", "127.0.0.1:7480");
-    let table: &[(&str, &[(&str, &str)], u16)] = &[
+    type Lines = &'static [(&'static str, &'static str)];
+    let table: &[(&str, Lines, u16)] = &[
         ("GET", &[], 0),
         ("PUT", &[], 0),
         ("GET", &[("sec-fetch-site", "none")], 0),

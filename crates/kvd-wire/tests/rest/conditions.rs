@@ -57,7 +57,9 @@ fn the_condition_of_a_write_is_what_its_header_says() {
 #[test]
 fn a_condition_that_is_not_understood_is_refused() {
     for name in ["If-Match", "If-None-Match"] {
-        for value in ["", ",", "e1b2c3d4-42", "\"e1b2c3d4-42", "\"a\" \"b\"", "\"a\"b", "*, \"a\"", "w/\"a\"", "\"a b\""] {
+        for value in
+            ["", ",", "e1b2c3d4-42", "\"e1b2c3d4-42", "\"a\" \"b\"", "\"a\"b", "*, \"a\"", "w/\"a\"", "\"a b\""]
+        {
             for line in ["PUT /v1/keys/a", "DELETE /v1/keys/a", "GET /v1/keys/a", "HEAD /v1/keys/a"] {
                 let problem = refusal(line, &[(name, value)]);
                 assert_eq!(status_and_code(&problem), (400, "bad-header"), "{line} {name}: {value}");

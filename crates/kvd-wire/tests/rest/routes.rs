@@ -1,6 +1,7 @@
 //! A path is read exactly once: what a client meant as a key must arrive as that key, byte for byte, and what this version
 //! does not do is refused by name instead of being taken for something else.
 
+use bytes::Bytes;
 use kvd_types::{Command, Delete, Limit};
 use kvd_wire::rest::path::{BadKey, decode};
 use kvd_wire::rest::request::Operation;
@@ -144,6 +145,25 @@ fn each_route_is_the_operation_it_says() {
     }
     let (command, _) = run("DELETE /v1/keys/a", &[]);
     assert_eq!(command, Command::Delete(Delete { key: key("a"), condition: Default::default() }));
+}
+
+#[test]
+fn a_put_stores_the_content_type_it_was_given() {
+    let stored = |lines: &[(&str, &str)]| {
+        with_request("PUT /v1/keys/a", lines, |request| {
+            let Operation::Put(put) = request.unwrap().operation else { panic!() };
+            let Command::Set(set) = put.command(Bytes::from_static(b"1")) else { panic!() };
+            assert_eq!((set.key, set.value), (key("a"), Bytes::from_static(b"1")));
+            set.content_type.map(|given| given.as_str().to_owned())
+        })
+    };
+    assert_eq!(stored(&[]), None);
+    assert_eq!(stored(&[("content-type", "application/octet-stream")]), None, "the default costs no byte");
+    assert_eq!(stored(&[("content-type", "text/html; charset=utf-8")]).as_deref(), Some("text/html; charset=utf-8"));
+    for content_type in ["", "text/\u{e4}", "a\tb", &"x".repeat(256)] {
+        let problem = refusal("PUT /v1/keys/a", &[("content-type", content_type)]);
+        assert_eq!(status_and_code(&problem), (400, "bad-header"), "{content_type}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the tests of this crate share: a request written in one line, and its parts.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
-use kvd_types::{Command, Delete, Epoch, Etag, Key, Limits, List, Revision, Set};
+use kvd_types::{Command, Epoch, Etag, Key, Limits, Revision};
 use kvd_wire::rest::batch::{Format, Message};
 use kvd_wire::rest::problem::Problem;
 use kvd_wire::rest::request::{Operation, Request, parse};
@@ -54,7 +54,7 @@ pub(crate) fn run(line: &str, lines: &[(&str, &str)]) -> (Command<'static>, Answ
     with_request(line, lines, |request| {
         let Request { operation, answer } = request.unwrap_or_else(|problem| panic!("{line}: {problem:?}"));
         match operation {
-            Operation::Run(command) => (owned(command), answer),
+            Operation::Run(command) => (command.into_owned(), answer),
             other => panic!("{line} is {other:?}"),
         }
     })
@@ -65,34 +65,8 @@ pub(crate) fn batch(line: &str, format: Format, body: &[u8]) -> Result<(Command<
     with_request(line, &[("content-type", format.content_type())], |request| {
         let Request { operation, mut answer } = request.unwrap_or_else(|problem| panic!("{line}: {problem:?}"));
         let Operation::Batch(batch) = operation else { panic!("{line} is no batch") };
-        Ok((owned(batch.command(body, &mut answer)?), answer))
+        Ok((batch.command(body, &mut answer)?.into_owned(), answer))
     })
-}
-
-/// The same command, with keys of its own.
-pub(crate) fn owned(command: Command<'_>) -> Command<'static> {
-    let set = |set: Set<'_>| Set {
-        key: set.key.into_owned(),
-        value: set.value,
-        content_type: set.content_type,
-        condition: set.condition,
-    };
-    let delete = |delete: Delete<'_>| Delete { key: delete.key.into_owned(), condition: delete.condition };
-    match command {
-        Command::Get { key } => Command::Get { key: key.into_owned() },
-        Command::MultiGet { keys, require_all } => {
-            Command::MultiGet { keys: keys.into_iter().map(Key::into_owned).collect(), require_all }
-        }
-        Command::Set(one) => Command::Set(set(one)),
-        Command::MultiSet { sets } => Command::MultiSet { sets: sets.into_iter().map(set).collect() },
-        Command::Delete(one) => Command::Delete(delete(one)),
-        Command::MultiDelete { deletes, require_all } => {
-            Command::MultiDelete { deletes: deletes.into_iter().map(delete).collect(), require_all }
-        }
-        Command::List(List { prefix, limit, cursor, values }) => {
-            Command::List(List { prefix: prefix.into_owned(), limit, cursor, values })
-        }
-    }
 }
 
 /// Reads an answer of ours back, whatever it was written in.
