@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::Format;
-use super::field::{Base64, EtagText, MediaType, Plain, True, pair, present, present_value, unpair};
+use super::field::{Base64, EtagText, MediaType, Plain, True, pair, present, present_object, present_value, unpair};
 use super::request::NoBatchForm;
 use crate::rest::code::UNSUPPORTED;
 use crate::rest::problem::{ItemProblem, Problem};
@@ -57,7 +57,13 @@ pub(super) struct KeyWire<'a> {
     key: Option<Plain<'a>>,
     #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     key_b64: Option<Base64<'a>>,
-    #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none", rename = "if")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "present_object",
+        skip_serializing_if = "Option::is_none",
+        rename = "if"
+    )]
     condition: Option<ConditionWire<'a>>,
 }
 
@@ -103,7 +109,13 @@ pub(super) struct SetWire<'a> {
     value_b64: Option<Base64<'a>>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     content_type: Option<MediaType>,
-    #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none", rename = "if")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "present_object",
+        skip_serializing_if = "Option::is_none",
+        rename = "if"
+    )]
     condition: Option<ConditionWire<'a>>,
     /// Known only to be refused by name.
     #[serde(default, deserialize_with = "present", skip_serializing)]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Format;
 use super::codec::{decode_seed, encode};
-use super::field::Plain;
+use super::field::{Object, Plain};
 use super::item::{KeyWire, Place, SetWire};
 use crate::rest::problem::Problem;
 
@@ -99,14 +99,21 @@ pub(crate) fn decode_request(
     bounds: Bounds,
 ) -> Result<(Command<'_>, &'static str), Problem> {
     if verb == Verb::Set {
-        let sets = convert(bounds, "items", decode_sets(format, body, bounds)?, SetWire::into_set)?;
+        let sets =
+            convert(bounds, "items", decode_sets(format, body, bounds)?, |Object(item), place| item.into_set(place))?;
         return Ok((Command::MultiSet { sets }, "items"));
     }
     let (array, items, require_all) = decode_keys(format, body, bounds)?;
     let command = if verb == Verb::Get {
-        Command::MultiGet { keys: convert(bounds, array, items, KeyWire::into_get)?, require_all }
+        Command::MultiGet {
+            keys: convert(bounds, array, items, |Object(item), place| item.into_get(place))?,
+            require_all,
+        }
     } else {
-        Command::MultiDelete { deletes: convert(bounds, array, items, KeyWire::into_delete)?, require_all }
+        Command::MultiDelete {
+            deletes: convert(bounds, array, items, |Object(item), place| item.into_delete(place))?,
+            require_all,
+        }
     };
     Ok((command, array))
 }
@@ -121,7 +128,7 @@ fn convert<W, T>(
     items.into_iter().enumerate().map(|(index, item)| one(item, place(index))).collect()
 }
 
-fn decode_sets(format: Format, body: &[u8], bounds: Bounds) -> Result<Vec<SetWire<'_>>, Problem> {
+fn decode_sets(format: Format, body: &[u8], bounds: Bounds) -> Result<Vec<Object<SetWire<'_>>>, Problem> {
     match decode_body(format, body, bounds)? {
         Body { items: Some(items), keys: None, require_all: None } => Ok(items),
         Body { keys: Some(_), .. } => Err(Problem::invalid_item("#/keys", "a set has only `items`")),
@@ -131,13 +138,13 @@ fn decode_sets(format: Format, body: &[u8], bounds: Bounds) -> Result<Vec<SetWir
 }
 
 /// Name of the array, its items, and whether all keys must be there.
-type Keys<'b> = (&'static str, Vec<KeyWire<'b>>, bool);
+type Keys<'b> = (&'static str, Vec<Object<KeyWire<'b>>>, bool);
 
 fn decode_keys(format: Format, body: &[u8], bounds: Bounds) -> Result<Keys<'_>, Problem> {
     let Body { items, keys, require_all } = decode_body(format, body, bounds)?;
     let (array, items) = match (items, keys) {
         (Some(items), None) => ("items", items),
-        (None, Some(keys)) => ("keys", keys.into_iter().map(KeyWire::bare).collect()),
+        (None, Some(keys)) => ("keys", keys.into_iter().map(KeyWire::bare).map(Object).collect()),
         _ => return Err(Problem::invalid_item("#", "the body has exactly one of `items` and `keys`")),
     };
     Ok((array, items, require_all.unwrap_or(false)))
