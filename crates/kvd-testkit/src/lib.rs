@@ -1,5 +1,6 @@
-//! What the tests of several crates share: real `kvd` processes to test against, and an HTTP client that sends exactly
-//! the bytes it is given. For tests only: whatever goes wrong is a panic that says what it was.
+//! What the tests of several crates share: real `kvd` processes to test against, an HTTP client that sends exactly the
+//! bytes it is given, and checkers of recorded histories. For tests only: whatever goes wrong is a panic that says what
+//! it was.
 //!
 //! ```no_run
 //! use kvd_testkit::{RawConnection, Server};
@@ -10,6 +11,7 @@
 //! assert_eq!(connection.read_response().status, 404);
 //! ```
 
+pub mod history;
 mod raw_http;
 mod server;
 mod terminal;
