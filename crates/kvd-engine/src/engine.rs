@@ -1,14 +1,19 @@
-//! The engine's door: open, execute, stats, close. Owns the parts and brings each command to the one that carries it out;
-//! knows nothing of how they do it.
+//! The engine's door: open, execute, transactions, time, stats, close. Owns the parts and brings each command to the one that
+//! carries it out; knows nothing of how they do it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
-use kvd_types::{Command, Epoch, Error, Limits, Reply};
+use kvd_types::{Command, Epoch, Error, Limits, Reply, Revision};
 
-use crate::index::Index;
-use crate::sequence::Sequence;
+use crate::index::{Index, ReadPoints, Shape};
+use crate::read::Found;
+use crate::reclaim::{Collector, Reader, Trash};
+use crate::sequence::{Batch, Sequence, Visibility};
+use crate::settle::Settling;
 use crate::stats::{Counters, Registry, Stats};
-use crate::{read, write};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::transaction::{Update, View};
+use crate::{expire, read, settle, write};
 
 /// What a store is opened with. The engine draws no random numbers of its own, so the same configuration and the same
 /// commands give the same store.
@@ -20,49 +25,102 @@ pub struct Config {
     pub hash_key: [u64; 2],
     /// Enforced on every command.
     pub limits: Limits,
-    /// Shards are 2 to this power. More shards, less contention; each costs 64 bytes when empty.
-    pub shard_bits: u32,
+    /// When readers see a commit.
+    pub visibility: Visibility,
+    /// Whether commits are queued for a journal; who sets this takes them by [`Engine::seal`].
+    pub journal: bool,
+    /// Older versions kept of each key; 0 for those alone that someone reads.
+    pub history: usize,
+    /// Most bytes of memory; writes that need more are refused.
+    pub memory_bytes_max: u64,
+    /// Most transactions, pages and multi-gets that hold a read point at one time.
+    pub transactions_max: usize,
+    /// Most buckets of a segment of the index, 1 to 64; few make tests meet splits earlier.
+    pub segment_buckets_max: usize,
 }
 
 impl Default for Config {
     /// For tests and examples: a fixed epoch and hash key.
     fn default() -> Self {
-        Config { epoch: Epoch(0), hash_key: [0; 2], limits: Limits::DEFAULT, shard_bits: 10 }
+        Config {
+            epoch: Epoch(0),
+            hash_key: [0; 2],
+            limits: Limits::DEFAULT,
+            visibility: Visibility::Immediate,
+            journal: false,
+            history: 0,
+            memory_bytes_max: u64::MAX,
+            transactions_max: 1_024,
+            segment_buckets_max: 64,
+        }
     }
 }
 
-/// An in-memory key-value store, shared by all threads that serve it.
-pub struct Engine {
+/// An in-memory key-value store, shared by all threads that serve it. Clones are the same store.
+#[derive(Clone)]
+pub struct Engine(Arc<Store>);
+
+/// The parts of an engine.
+pub(crate) struct Store {
     pub(crate) index: Index,
     pub(crate) sequence: Sequence,
+    pub(crate) collector: Arc<Collector>,
+    pub(crate) settling: Settling,
     pub(crate) epoch: Epoch,
     pub(crate) limits: Limits,
+    pub(crate) journal: bool,
+    pub(crate) memory_bytes_max: u64,
+    /// Bytes of versions beside the newest.
+    pub(crate) held: AtomicU64,
+    /// Where the next sweep begins: a hash.
+    pub(crate) sweep_from: AtomicU64,
     registry: Registry,
     /// Set once, by `close`.
     closed: AtomicBool,
 }
 
-/// A thread's own part of an engine: its counters. Make one for each thread that executes commands.
+/// A thread's own part of an engine: its counters, its pin, and what it has retired. Make one for each thread that executes
+/// commands.
 pub struct Worker {
+    store: Arc<Store>,
     pub(crate) counters: Counters,
+    pub(crate) reader: Reader,
+    pub(crate) trash: Trash,
+    /// Room for the read points of a commit, so that none is allocated inside SEQ.
+    pub(crate) points: ReadPoints,
 }
 
 impl Engine {
     /// Opens an empty store.
     pub fn open(config: Config) -> Engine {
-        Engine {
-            index: Index::new(config.shard_bits, config.hash_key),
-            sequence: Sequence::default(),
+        Engine(Arc::new(Store {
+            index: Index::new(Shape { buckets_max: config.segment_buckets_max }, config.hash_key),
+            sequence: Sequence::new(config.visibility, config.history, config.transactions_max),
+            collector: Collector::new(),
+            settling: Settling::default(),
             epoch: config.epoch,
             limits: config.limits,
+            journal: config.journal,
+            memory_bytes_max: config.memory_bytes_max,
+            held: AtomicU64::new(0),
+            sweep_from: AtomicU64::new(0),
             registry: Registry::default(),
             closed: AtomicBool::new(false),
-        }
+        }))
     }
 
     /// A worker of this engine. What it counted stays in the engine's statistics when it is dropped.
     pub fn worker(&self) -> Worker {
-        Worker { counters: self.registry.counters() }
+        let (reader, trash) = self.0.collector.join();
+        let counters = self.0.registry.counters();
+        Worker { store: Arc::clone(&self.0), counters, reader, trash, points: ReadPoints::default() }
+    }
+
+    /// The store, for who brings one of its own workers.
+    #[inline]
+    pub(crate) fn store(&self, worker: &Worker) -> &Store {
+        assert!(Arc::ptr_eq(&self.0, &worker.store), "a worker serves the engine that made it");
+        &self.0
     }
 
     /// Carries out one command.
@@ -70,55 +128,128 @@ impl Engine {
     /// # Errors
     /// A refusal: nothing of the command has happened.
     pub fn execute(&self, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
-        let result = self.run(worker, command);
+        let store = self.store(worker);
+        let result = run(store, worker, command);
         if result.is_err() {
             worker.counters.rejected(command);
         }
+        worker.trash.tidy();
         result
     }
 
-    fn run(&self, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
-        self.limits.check(command)?;
-        self.check_open()?;
-        match command {
-            Command::Get { key } => Ok(read::get(self, worker, key)),
-            Command::MultiGet { keys, require_all } => read::multi_get(self, worker, keys, *require_all),
-            Command::List(list) => read::list(self, list),
-            Command::Set(set) => write::set(self, worker, set),
-            Command::MultiSet { sets } => write::multi_set(self, worker, sets),
-            Command::Delete(delete) => write::delete(self, worker, delete),
-            Command::MultiDelete { deletes, require_all } => write::multi_delete(self, worker, deletes, *require_all),
-        }
+    /// Looks a key up and shows what it holds, without copying or allocating.
+    #[inline]
+    pub fn get_with<R>(&self, worker: &mut Worker, key: &[u8], take: impl FnOnce(Option<Found<'_>>) -> R) -> R {
+        read::get_with(self.store(worker), worker, key, take)
     }
 
-    /// Counters of this process and sizes of the store. The sizes are those of one revision.
+    /// Looks many keys up, each as `get_with` does: their memory is asked for ahead, which is several times faster than one by
+    /// one. Not of one revision; for that there is [`Command::MultiGet`].
+    pub fn get_many(&self, worker: &mut Worker, keys: &[&[u8]], take: impl FnMut(usize, Option<Found<'_>>)) {
+        read::get_many(self.store(worker), worker, keys, take);
+    }
+
+    /// A read-only transaction: the state of one revision, for as long as it is held. No commit of others ends it.
+    ///
+    /// # Errors
+    /// [`Error::TooManyTransactions`].
+    pub fn view(&self) -> Result<View, Error> {
+        View::begin(&self.0)
+    }
+
+    /// A read-write transaction: reads of one revision, own writes on top, committed together if nothing that was read has
+    /// changed since.
+    ///
+    /// # Errors
+    /// [`Error::TooManyTransactions`].
+    pub fn update(&self) -> Result<Update, Error> {
+        Update::begin(&self.0)
+    }
+
+    /// Moves the store's time. It never goes back, and stands still between calls.
+    ///
+    /// # Units
+    /// Milliseconds since 1970.
+    pub fn tick(&self, now_ms: u64) {
+        self.0.sequence.tick(now_ms);
+    }
+
+    /// Removes keys whose time has come, in at most `segments` segments of the index. Returns how long the one that waited
+    /// longest had been due, in milliseconds.
+    pub fn sweep(&self, worker: &mut Worker, segments: usize) -> u64 {
+        let lag_ms = expire::sweep(self.store(worker), worker, segments);
+        worker.trash.tidy();
+        lag_ms
+    }
+
+    /// Frees what can be freed: retired memory, large values among it, and versions that nobody reads any more. For a thread
+    /// that serves no one.
+    pub fn maintain(&self, worker: &mut Worker) {
+        let store = self.store(worker);
+        while settle::settle_due(store, worker, 256) {}
+        worker.trash.hand_over();
+        store.collector.collect();
+        while store.collector.free_heavy() {}
+    }
+
+    /// For the journal's writer: ends a group of commits and takes what is queued, in order of revision. The revision is that
+    /// of the last one.
+    pub fn seal(&self) -> (Revision, Vec<Batch>) {
+        self.0.sequence.seal()
+    }
+
+    /// For the journal's writer: what was sealed up to `revision` is on disk. Readers see it from now on.
+    pub fn make_visible(&self, revision: Revision) {
+        self.0.sequence.make_visible(revision);
+    }
+
+    /// Counters of this process and sizes of the store. The sizes of the data are those of one revision.
     pub fn stats(&self) -> Stats {
-        let (totals, revision) = self.index.totals(|| self.sequence.last());
-        Stats { operations: self.registry.sum(), totals, revision }
+        let (mut totals, revision) = self.0.sequence.enter().totals();
+        totals.index_bytes = self.0.index.bytes();
+        totals.history_bytes = self.0.held.load(Ordering::Relaxed); // a count that stands for nothing but itself
+        totals.retired_bytes = self.0.collector.retired_bytes();
+        Stats { operations: self.0.registry.sum(), totals, revision }
     }
 
     /// Which store this is.
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        self.0.epoch
     }
 
-    /// The newest commit.
-    pub fn revision(&self) -> kvd_types::Revision {
-        self.sequence.last()
+    /// The newest commit that readers see.
+    pub fn revision(&self) -> Revision {
+        self.0.sequence.visible()
     }
 
-    /// Ends the store: commands under way finish, later ones are refused with [`Error::Closed`].
+    /// Ends the store: commits under way finish, later ones are refused with [`Error::Closed`].
     pub fn close(&self) {
         // Release: pairs with the load in `check_open`.
-        self.closed.store(true, Ordering::Release);
-        // A write looks at `closed` again under its locks; having held each lock once, none can still be on its way.
-        self.index.wait_for_writers();
+        self.0.closed.store(true, Ordering::Release);
+        // A commit looks at `closed` inside SEQ; having been in it once, none can still be on its way.
+        drop(self.0.sequence.enter());
     }
+}
 
+impl Store {
     /// # Errors
     /// [`Error::Closed`] once `close` was called.
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         // Acquire: pairs with the store in `close`.
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+}
+
+fn run(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
+    store.limits.check(command)?;
+    store.check_open()?;
+    match command {
+        Command::Get { key } => Ok(read::get(store, worker, key)),
+        Command::MultiGet { keys, require_all } => read::multi_get(store, worker, keys, *require_all),
+        Command::List(list) => read::list(store, worker, list),
+        Command::Set(set) => write::set(store, worker, set),
+        Command::MultiSet { sets } => write::multi_set(store, worker, sets),
+        Command::Delete(delete) => write::delete(store, worker, delete),
+        Command::MultiDelete { deletes, require_all } => write::multi_delete(store, worker, deletes, *require_all),
     }
 }

@@ -1,94 +1,269 @@
-//! Commands that change nothing: get, multi-get, list. Each sees the store as of one revision, by the locks it holds.
+//! Commands that change nothing: get, many gets at once, multi-get, list. A GET reads straight down here; what a version chain
+//! shows is `index`'s, which revision a transaction reads is `transaction`'s.
 
-use kvd_types::{Cursor, Error, Key, List, Page, Reply};
+use std::sync::Arc;
 
-use crate::engine::{Engine, Worker};
-use crate::index::Reading;
+use kvd_types::{ContentType, Cursor, Entry, Error, Key, List, Page, PageItem, Reply, Revision};
 
-/// Records looked at for one page, so that a prefix that few keys have doesn't hold writers up: the page is short instead.
+use crate::engine::{Store, Worker};
+use crate::index::{At, Horizon, Seen, Version};
+use crate::planted::{self, Bug};
+use crate::reclaim::Guard;
+use crate::sequence::{Pinned, Visible};
+
+/// Keys of a multi-get that are read twice, until nothing has changed in between. More are read at a pinned revision.
+const COLLECT_KEYS_MAX: usize = 128;
+
+/// Tries before a multi-get pins a revision.
+const COLLECT_ROUNDS: usize = 3;
+
+/// Keys of a batch whose memory is asked for ahead.
+const BATCH_KEYS: usize = 16;
+
+/// Records looked at for one page, so that a prefix that few keys have makes a page short instead of slow.
 const LIST_RECORDS_EXAMINED_MAX: usize = 32_768;
 
 /// Bytes of keys and values on one page; one item may exceed them alone.
 const LIST_BYTES_MAX: usize = 16 << 20;
 
-pub(crate) fn get(engine: &Engine, worker: &mut Worker, key: &Key<'_>) -> Reply {
-    let hash = engine.index.hash(key);
-    let shard = engine.index.read(engine.index.shard_of(hash));
-    let entry = shard.get(hash, key.as_bytes()).map(|record| record.entry());
-    // On a miss the revision is read before the lock is given up, while the key is missing still.
-    let revision = entry.as_ref().map_or_else(|| engine.sequence.last(), |entry| entry.revision);
-    drop(shard);
-    worker.counters.gets(usize::from(entry.is_some()), usize::from(entry.is_none()));
+/// What a key holds, as it lies in the store: valid inside the call that hands it out.
+#[derive(Clone, Copy)]
+pub struct Found<'g>(Version<'g>);
+
+impl<'g> Found<'g> {
+    /// The value's bytes.
+    #[inline]
+    pub fn value(&self) -> &'g [u8] {
+        self.0.record.value()
+    }
+
+    /// The commit that wrote it.
+    pub fn revision(&self) -> Revision {
+        self.0.revision
+    }
+
+    /// The content type stored with it.
+    pub fn content_type(&self) -> Option<ContentType> {
+        self.0.record.content_type()
+    }
+
+    /// When it goes by itself, in milliseconds of the store's time.
+    pub fn expires_at_ms(&self) -> Option<u64> {
+        self.0.record.expires_at_ms()
+    }
+
+    /// A copy that outlives the call; a large value is shared.
+    pub fn entry(&self) -> Entry {
+        self.0.record.entry(self.0.revision)
+    }
+}
+
+fn alive(version: Version<'_>, now_ms: u64) -> bool {
+    !version.record.is_expired(now_ms)
+}
+
+/// One key, as readers see it. `now_ms` was loaded before.
+#[inline]
+fn find<'g>(store: &Store, hash: u64, key: &[u8], mut now_ms: u64, guard: &'g Guard<'_>) -> Option<Found<'g>> {
+    let version = store.index.get(hash, key, &Visible(&store.sequence), guard)?;
+    if planted::is(Bug::NowAfterSlot) {
+        now_ms = store.sequence.now_ms();
+    }
+    alive(version, now_ms).then_some(Found(version))
+}
+
+#[inline]
+pub(crate) fn get_with<R>(
+    store: &Store,
+    worker: &mut Worker,
+    key: &[u8],
+    take: impl FnOnce(Option<Found<'_>>) -> R,
+) -> R {
+    let guard = worker.reader.pin();
+    // First of all: a key that is alive at an earlier time was alive when the get began.
+    let now_ms = store.sequence.now_ms();
+    let found = find(store, store.index.hash(key), key, now_ms, &guard);
+    worker.counters.gets(usize::from(found.is_some()), usize::from(found.is_none()));
+    take(found)
+}
+
+/// Many gets, each by itself: what they need of memory is asked for ahead, buckets first, then records.
+pub(crate) fn get_many(
+    store: &Store,
+    worker: &mut Worker,
+    keys: &[&[u8]],
+    mut take: impl FnMut(usize, Option<Found<'_>>),
+) {
+    let guard = worker.reader.pin();
+    let mut hits = 0;
+    for (chunk, keys) in keys.chunks(BATCH_KEYS).enumerate() {
+        let mut hashes = [0; BATCH_KEYS];
+        let hashes = &mut hashes[..keys.len()];
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = store.index.hash(key);
+            store.index.prefetch_bucket(*hash, &guard);
+        }
+        for hash in hashes.iter() {
+            store.index.prefetch_record(*hash, &guard);
+        }
+        for (at, (hash, key)) in hashes.iter().zip(keys).enumerate() {
+            // Afresh for each: a later get of the batch must not be of an earlier time than what it sees.
+            let now_ms = store.sequence.now_ms();
+            let found = find(store, *hash, key, now_ms, &guard);
+            hits += usize::from(found.is_some());
+            take(chunk * BATCH_KEYS + at, found);
+        }
+    }
+    worker.counters.gets(hits, keys.len() - hits);
+}
+
+pub(crate) fn get(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Reply {
+    let entry = get_with(store, worker, key.as_bytes(), |found| found.map(|found| found.entry()));
+    let revision = entry.as_ref().map_or_else(|| store.sequence.visible(), |entry| entry.revision);
     Reply::Got { entry, revision }
 }
 
 pub(crate) fn multi_get(
-    engine: &Engine,
+    store: &Store,
     worker: &mut Worker,
     keys: &[Key<'_>],
     require_all: bool,
 ) -> Result<Reply, Error> {
-    let hashes: Vec<u64> = keys.iter().map(|key| engine.index.hash(key)).collect();
-    let mut shards: Vec<usize> = hashes.iter().map(|hash| engine.index.shard_of(*hash)).collect();
-    shards.sort_unstable();
-    shards.dedup();
-    let locked: Vec<Reading<'_>> = shards.iter().map(|shard| engine.index.read(*shard)).collect();
-
-    let revision = engine.sequence.last();
-    let find = |(key, hash): (&Key<'_>, &u64)| {
-        let position = shards.binary_search(&engine.index.shard_of(*hash)).expect("the shards of all keys are locked");
-        locked[position].get(*hash, key.as_bytes()).map(|record| record.entry())
-    };
-    let entries: Vec<_> = keys.iter().zip(&hashes).map(find).collect();
-    drop(locked);
-
-    let missing: Vec<usize> = (0..keys.len()).filter(|item| entries[*item].is_none()).collect();
-    worker.counters.gets(keys.len() - missing.len(), missing.len());
-    if require_all && !missing.is_empty() {
-        return Err(Error::Missing { missing, total: keys.len() });
+    let hashes: Vec<u64> = keys.iter().map(|key| store.index.hash(key.as_bytes())).collect();
+    if keys.len() <= COLLECT_KEYS_MAX {
+        for _ in 0..COLLECT_ROUNDS {
+            let guard = worker.reader.pin();
+            if let Some((revision, found)) = collect(store, keys, &hashes, &guard) {
+                let entries = copy(store, &found);
+                drop(guard);
+                return answer(worker, revision, entries?, require_all);
+            }
+        }
     }
-    // The answer is built in memory: 10,000 keys of the largest values would be 640 GB.
-    let bytes: usize = entries.iter().flatten().map(|entry| entry.value.len()).sum();
-    engine.limits.check_batch_bytes(bytes)?;
+    let read_point = ReadPoint::new(store, false)?;
+    let guard = worker.reader.pin();
+    let found: Vec<_> = read_at(store, keys, &hashes, read_point.pinned(), &guard);
+    let entries = copy(store, &found);
+    drop(guard);
+    read_point.pinned().check()?;
+    answer(worker, read_point.pinned().revision, entries?, require_all)
+}
+
+/// All keys as of the revision and time of `pinned`.
+pub(crate) fn read_at<'g>(
+    store: &Store,
+    keys: &[Key<'_>],
+    hashes: &[u64],
+    pinned: &Pinned,
+    guard: &'g Guard<'_>,
+) -> Vec<Option<Found<'g>>> {
+    hashes.iter().for_each(|hash| store.index.prefetch_bucket(*hash, guard));
+    hashes.iter().for_each(|hash| store.index.prefetch_record(*hash, guard));
+    let read = |(key, hash): (&Key<'_>, &u64)| {
+        let version = store.index.get(*hash, key.as_bytes(), &At(pinned.revision), guard)?;
+        alive(version, pinned.now_ms).then_some(Found(version))
+    };
+    keys.iter().zip(hashes).map(read).collect()
+}
+
+/// All keys twice. If both passes found the same, that is the state at the highest revision seen, and at one time.
+fn collect<'g>(
+    store: &Store,
+    keys: &[Key<'_>],
+    hashes: &[u64],
+    guard: &'g Guard<'_>,
+) -> Option<(Revision, Vec<Option<Found<'g>>>)> {
+    let now_ms = store.sequence.now_ms();
+    hashes.iter().for_each(|hash| store.index.prefetch_bucket(*hash, guard));
+    hashes.iter().for_each(|hash| store.index.prefetch_record(*hash, guard));
+    let visible = Visible(&store.sequence);
+    let look = |(key, hash): (&Key<'_>, &u64)| store.index.look(*hash, key.as_bytes(), &visible, guard);
+    let first: Vec<Seen<'g>> = keys.iter().zip(hashes).map(look).collect();
+    let mut revision = store.sequence.visible();
+    if !planted::is(Bug::SingleCollect) {
+        for (at, key_and_hash) in keys.iter().zip(hashes).enumerate() {
+            let second = look(key_and_hash).recount();
+            let both_absent = second.version.is_none() && first[at].version.is_none();
+            if !(first[at].is_same(&second) || planted::is(Bug::AbsentByEmptiness) && both_absent) {
+                return None;
+            }
+        }
+    }
+    // A time that moved could have ended a key before a commit that was seen.
+    if store.sequence.now_ms() != now_ms {
+        return None;
+    }
+    let versions = first.iter().filter_map(|seen| seen.version);
+    revision = versions.map(|version| version.revision).fold(revision, Revision::max);
+    let found = first.iter().map(|seen| seen.version.filter(|version| alive(*version, now_ms)).map(Found)).collect();
+    Some((revision, found))
+}
+
+/// The answer is built in memory: 10,000 keys of the largest values would be 640 GB.
+fn copy(store: &Store, found: &[Option<Found<'_>>]) -> Result<Vec<Option<Entry>>, Error> {
+    let bytes: usize = found.iter().flatten().map(|found| found.0.record.value_len()).sum();
+    store.limits.check_batch_bytes(bytes)?;
+    Ok(found.iter().map(|found| found.map(|found| found.entry())).collect())
+}
+
+fn answer(
+    worker: &mut Worker,
+    revision: Revision,
+    entries: Vec<Option<Entry>>,
+    require_all: bool,
+) -> Result<Reply, Error> {
+    let missing: Vec<usize> = (0..entries.len()).filter(|item| entries[*item].is_none()).collect();
+    worker.counters.gets(entries.len() - missing.len(), missing.len());
+    if require_all && !missing.is_empty() {
+        return Err(Error::Missing { missing, total: entries.len() });
+    }
     Ok(Reply::MultiGot { revision, entries })
 }
 
-/// A page in order of hash. All shards it has walked through stay locked until its end: the page is of one revision.
-pub(crate) fn list(engine: &Engine, list: &List<'_>) -> Result<Reply, Error> {
+/// A page in order of hash, as of one revision.
+pub(crate) fn list(store: &Store, worker: &mut Worker, list: &List<'_>) -> Result<Reply, Error> {
+    let read_point = ReadPoint::new(store, false)?;
+    list_at(store, worker, list, read_point.pinned()).map(Reply::Page)
+}
+
+pub(crate) fn list_at(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) -> Result<Page, Error> {
     let mut from = match list.cursor {
         None => 0,
-        Some(cursor) if cursor.epoch == engine.epoch => cursor.next_hash,
+        Some(cursor) if cursor.epoch == store.epoch => cursor.next_hash,
         Some(_) => return Err(Error::StaleCursor),
     };
-    let mut page = Page::default();
-    let mut locked = Vec::new();
+    let mut page = Page { revision: pinned.revision, ..Page::default() };
     let mut budget = Budget { items: list.limit.max(1), records: LIST_RECORDS_EXAMINED_MAX, bytes: LIST_BYTES_MAX };
     let mut last_hash = None;
-
-    'shards: for number in engine.index.shard_of(from).. {
-        let shard = engine.index.read(number);
-        for (hash, record) in shard.records_from(from) {
+    'buckets: loop {
+        // Unpinned between buckets: a long page keeps no memory from being freed.
+        let guard = worker.reader.pin();
+        let mut found = Vec::new();
+        let next = store.index.walk(from, &At(pinned.revision), &mut found, &guard);
+        for (hash, version) in found {
             // Never between equal hashes: a cursor can't tell them apart.
             if budget.is_spent() && last_hash != Some(hash) {
-                page.cursor = Some(Cursor { epoch: engine.epoch, next_hash: hash });
-                break 'shards;
+                page.cursor = Some(Cursor { epoch: store.epoch, next_hash: hash });
+                break 'buckets;
             }
             last_hash = Some(hash);
             budget.records = budget.records.saturating_sub(1);
-            if record.key().starts_with(list.prefix.as_bytes()) {
+            let record = version.record;
+            if alive(version, pinned.now_ms) && record.key().starts_with(list.prefix.as_bytes()) {
                 budget.items = budget.items.saturating_sub(1);
-                budget.bytes = budget.bytes.saturating_sub(record.key().len() + record.value().len());
-                page.items.push(record.page_item());
+                budget.bytes = budget.bytes.saturating_sub(record.key().len() + record.value_len());
+                let key = Key::new(record.key().to_vec()).expect("was a key when it was stored");
+                page.items.push(PageItem { key, entry: record.entry(version.revision) });
             }
         }
-        locked.push(shard);
-        match engine.index.first_hash(number + 1) {
+        drop(guard);
+        match next {
             Some(next) => from = next,
             None => break,
         }
     }
-    page.revision = engine.sequence.last();
-    Ok(Reply::Page(page))
+    pinned.check()?;
+    Ok(page)
 }
 
 /// What is left of a page.
@@ -102,4 +277,38 @@ impl Budget {
     fn is_spent(&self) -> bool {
         self.items == 0 || self.records == 0 || self.bytes == 0
     }
+}
+
+/// A read point that is given up when it is dropped.
+pub(crate) struct ReadPoint<'s> {
+    store: &'s Store,
+    pinned: Arc<Pinned>,
+}
+
+impl<'s> ReadPoint<'s> {
+    pub(crate) fn new(store: &'s Store, at_last: bool) -> Result<ReadPoint<'s>, Error> {
+        Ok(ReadPoint { store, pinned: store.sequence.pin(at_last)? })
+    }
+
+    pub(crate) fn pinned(&self) -> &Pinned {
+        &self.pinned
+    }
+}
+
+impl Drop for ReadPoint<'_> {
+    fn drop(&mut self) {
+        self.store.sequence.unpin(&self.pinned);
+    }
+}
+
+/// One key as of a read point, for transactions.
+pub(crate) fn get_at<'g>(
+    store: &Store,
+    key: &[u8],
+    horizon: &impl Horizon,
+    now_ms: u64,
+    guard: &'g Guard<'_>,
+) -> Option<Found<'g>> {
+    let version = store.index.get(store.index.hash(key), key, horizon, guard)?;
+    alive(version, now_ms).then_some(Found(version))
 }

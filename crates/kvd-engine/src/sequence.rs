@@ -1,25 +1,326 @@
-//! The one order of all commits: gives out revisions. Knows nothing of keys; that a revision is taken only while all locks of
-//! its commit are held is `write`'s part.
+//! SEQ, the one order of all commits: a small mutex in which a commit gets its revision, is queued for the journal, and becomes
+//! visible. Owns revisions, the store's time, read points and the sizes of what is stored; knows nothing of keys.
+//!
+//! | number | what it says | who stores it |
+//! |---|---|---|
+//! | LAST | the newest commit | every commit |
+//! | VISIBLE | the newest commit that readers see | every commit; with [`Visibility::WhenDurable`] the flusher |
+//! | SEALED | the last commit of the group being synced | the flusher |
+//! | NOW | the store's time | `tick` |
+//!
+//! All are stored inside SEQ, Release, and loaded outside, Acquire: who sees commit `r` sees all commits up to `r`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
-use kvd_types::Revision;
+use kvd_types::{Effect, Error, Revision};
 
-/// The last revision given out.
-#[derive(Default)]
-#[repr(align(64))]
-pub(crate) struct Sequence(AtomicU64);
+use crate::index::{Horizon, ReadPoints};
+use crate::planted::{self, Bug};
+use crate::stats::Totals;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Padded, lock};
+
+/// When readers see a commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Visibility {
+    /// At once.
+    #[default]
+    Immediate,
+    /// When the journal says that it is on disk ([`Engine::make_visible`](crate::Engine::make_visible)).
+    WhenDurable,
+}
+
+/// One commit, as the journal gets it.
+#[derive(Debug)]
+pub struct Batch {
+    /// The commit's.
+    pub revision: Revision,
+    /// What it changed, all or nothing.
+    pub effects: Vec<Effect<'static>>,
+    /// The commit queued before it.
+    before: Option<Box<Batch>>,
+}
+
+impl Batch {
+    pub(crate) fn new(effects: Vec<Effect<'static>>) -> Box<Batch> {
+        Box::new(Batch { revision: Revision(0), effects, before: None })
+    }
+}
+
+/// A change of the sizes: what came and what went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Delta {
+    pub(crate) keys: i64,
+    pub(crate) key_bytes: i64,
+    pub(crate) value_bytes: i64,
+    /// What records take beside keys and values.
+    pub(crate) record_bytes: i64,
+}
+
+/// The order of commits.
+pub(crate) struct Sequence {
+    /// SEQ.
+    state: Mutex<State>,
+    visible: Padded<AtomicU64>,
+    last: Padded<AtomicU64>,
+    now: Padded<AtomicU64>,
+    /// The oldest pin; all ones without any.
+    oldest_pin: AtomicU64,
+    /// Bytes of records, for who asks without SEQ.
+    used: AtomicU64,
+    visibility: Visibility,
+    history: usize,
+    pins_max: usize,
+}
+
+struct State {
+    last: u64,
+    sealed: u64,
+    totals: Totals,
+    /// By revision, which only grows: new ones come at the end.
+    pins: Vec<Arc<Pinned>>,
+    /// The newest queued commit; each leads to the one before.
+    queue: Option<Box<Batch>>,
+}
+
+/// A read point that someone holds.
+pub(crate) struct Pinned {
+    /// The revision that is read.
+    pub(crate) revision: Revision,
+    /// The store's time there.
+    pub(crate) now_ms: u64,
+    /// Set when its versions had to go.
+    revoked: AtomicBool,
+}
+
+/// The critical section.
+pub(crate) struct Seq<'a> {
+    state: MutexGuard<'a, State>,
+    sequence: &'a Sequence,
+}
+
+/// Sees the commits up to VISIBLE, as it is at each look.
+pub(crate) struct Visible<'a>(pub(crate) &'a Sequence);
+
+impl Horizon for Visible<'_> {
+    fn shows(&self, revision: u64) -> bool {
+        revision <= self.0.visible().0
+    }
+}
 
 impl Sequence {
-    /// The next revision, for a commit that holds all its locks and can't fail any more.
-    pub(crate) fn next(&self) -> Revision {
-        // AcqRel: pairs with the load in `last`: who sees this revision sees what was committed before it was taken.
-        Revision(self.0.fetch_add(1, Ordering::AcqRel) + 1)
+    pub(crate) fn new(visibility: Visibility, history: usize, pins_max: usize) -> Sequence {
+        // All memory that SEQ needs is there from the start: nothing is allocated inside.
+        let pins = Vec::with_capacity(pins_max);
+        let state = State { last: 0, sealed: 0, totals: Totals::default(), pins, queue: None };
+        Sequence {
+            state: Mutex::new(state),
+            visible: Padded(AtomicU64::new(0)),
+            last: Padded(AtomicU64::new(0)),
+            now: Padded(AtomicU64::new(0)),
+            oldest_pin: AtomicU64::new(u64::MAX),
+            used: AtomicU64::new(0),
+            visibility,
+            history,
+            pins_max,
+        }
     }
 
-    /// The last revision given out.
+    pub(crate) fn enter(&self) -> Seq<'_> {
+        Seq { state: lock(&self.state), sequence: self }
+    }
+
+    /// The newest commit that readers see.
+    #[inline]
+    pub(crate) fn visible(&self) -> Revision {
+        Revision(self.visible.load(Ordering::Acquire)) // pairs with the stores in `commit` and `make_visible`
+    }
+
+    /// The newest commit.
     pub(crate) fn last(&self) -> Revision {
-        // Acquire: pairs with `next`.
-        Revision(self.0.load(Ordering::Acquire))
+        Revision(self.last.load(Ordering::Acquire)) // pairs with the store in `commit`
+    }
+
+    /// The store's time, in milliseconds.
+    #[inline]
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now.load(Ordering::Acquire) // pairs with the store in `tick`
+    }
+
+    /// Bytes of all records, as of some recent commit.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used.load(Ordering::Relaxed) // a hint that stands for nothing but itself
+    }
+
+    /// Whether versions are kept now, for someone who reads below the newest. A hint: `Seq::keeps_versions` decides.
+    pub(crate) fn keeps_versions(&self) -> bool {
+        self.visibility == Visibility::WhenDurable
+            || self.history > 0
+            || self.oldest_pin.load(Ordering::Relaxed) != u64::MAX // a hint, see above
+    }
+
+    /// No one reads below this revision.
+    pub(crate) fn oldest_read_point(&self) -> u64 {
+        // Acquire: pairs with the stores in `pin` and `unpin`; a pin that comes later is not older than VISIBLE.
+        self.visible().0.min(self.oldest_pin.load(Ordering::Acquire))
+    }
+
+    /// Moves the store's time, forward only.
+    pub(crate) fn tick(&self, now_ms: u64) {
+        let _seq = self.enter();
+        if now_ms > self.now_ms() {
+            self.now.store(now_ms, Ordering::Release); // pairs with the load in `now_ms`
+        }
+    }
+
+    /// A read point at VISIBLE, or at LAST.
+    ///
+    /// # Errors
+    /// As many are open as there may be.
+    pub(crate) fn pin(&self, at_last: bool) -> Result<Arc<Pinned>, Error> {
+        if planted::is(Bug::PinWithoutSeq) {
+            let revision = self.visible();
+            return self.pin_at(self.enter(), revision);
+        }
+        let seq = self.enter();
+        let revision = if at_last { Revision(seq.state.last) } else { self.visible() };
+        self.pin_at(seq, revision)
+    }
+
+    fn pin_at(&self, mut seq: Seq<'_>, revision: Revision) -> Result<Arc<Pinned>, Error> {
+        if seq.state.pins.len() == self.pins_max {
+            return Err(Error::TooManyTransactions { max: self.pins_max });
+        }
+        let pinned = Arc::new(Pinned { revision, now_ms: self.now_ms(), revoked: AtomicBool::new(false) });
+        let at = seq.state.pins.partition_point(|other| other.revision <= revision);
+        seq.state.pins.insert(at, Arc::clone(&pinned));
+        seq.note_oldest();
+        Ok(pinned)
+    }
+
+    /// Gives a read point up.
+    pub(crate) fn unpin(&self, pinned: &Arc<Pinned>) {
+        let mut seq = self.enter();
+        seq.state.pins.retain(|other| !Arc::ptr_eq(other, pinned));
+        seq.note_oldest();
+    }
+
+    /// Takes the oldest read point from who holds it. Returns whether there was one.
+    pub(crate) fn revoke_oldest(&self) -> bool {
+        let mut seq = self.enter();
+        if seq.state.pins.is_empty() {
+            return false;
+        }
+        // Release: pairs with the load in `is_revoked`. Before the versions go, so that who misses one sees why.
+        seq.state.pins[0].revoked.store(true, Ordering::Release);
+        seq.state.pins.remove(0);
+        seq.note_oldest();
+        true
+    }
+
+    /// Ends the group of commits to be synced next: takes what is queued.
+    pub(crate) fn seal(&self) -> (Revision, Vec<Batch>) {
+        let mut seq = self.enter();
+        seq.state.sealed = seq.state.last;
+        let (sealed, mut queue) = (Revision(seq.state.sealed), seq.state.queue.take());
+        drop(seq);
+        let mut batches = Vec::new();
+        while let Some(mut batch) = queue {
+            queue = batch.before.take();
+            batches.push(*batch);
+        }
+        batches.reverse();
+        (sealed, batches)
+    }
+
+    /// The commits up to `revision` are on disk.
+    pub(crate) fn make_visible(&self, revision: Revision) {
+        let seq = self.enter();
+        assert!(revision.0 <= seq.state.sealed, "only what was sealed can be on disk");
+        if revision > self.visible() {
+            self.visible.store(revision.0, planted::publish()); // Release: pairs with the load in `visible`
+        }
+    }
+}
+
+impl Seq<'_> {
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.sequence.now_ms()
+    }
+
+    /// Whether someone may read below the commit that comes next.
+    pub(crate) fn keeps_versions(&self) -> bool {
+        self.sequence.visibility == Visibility::WhenDurable || self.sequence.history > 0 || !self.state.pins.is_empty()
+    }
+
+    /// The commit: it gets the next revision, is queued, and `publish` makes it known. Nothing can fail any more.
+    pub(crate) fn commit(
+        &mut self,
+        delta: &Delta,
+        batch: Option<Box<Batch>>,
+        publish: impl FnOnce(Revision),
+    ) -> Revision {
+        let revision = Revision(self.state.last + 1);
+        self.state.last = revision.0;
+        if let Some(mut batch) = batch {
+            batch.revision = revision;
+            batch.before = self.state.queue.take();
+            self.state.queue = Some(batch);
+        }
+        self.state.totals.apply(delta);
+        self.sequence.used.store(self.state.totals.data_bytes(), Ordering::Relaxed); // a hint, see `used_bytes`
+        publish(revision);
+        self.sequence.last.store(revision.0, Ordering::Release); // pairs with the load in `last`
+        if self.sequence.visibility == Visibility::Immediate {
+            // After `publish`: who sees this revision sees what it changed. Release: pairs with the load in `visible`.
+            self.sequence.visible.store(revision.0, planted::publish()); // as above
+        }
+        revision
+    }
+
+    /// Sizes of what is stored, and the commit as of which.
+    pub(crate) fn totals(&self) -> (Totals, Revision) {
+        (self.state.totals, Revision(self.state.last))
+    }
+
+    /// The revisions at which someone may still read.
+    pub(crate) fn read_points(&self, points: &mut ReadPoints) {
+        let visible = self.sequence.visible().0;
+        let sealed = if planted::is(Bug::SettleForgetsSealed) { visible } else { self.state.sealed.max(visible) };
+        points.points.clear();
+        points.points.extend(self.state.pins.iter().map(|pin| pin.revision.0));
+        for point in [visible, sealed] {
+            if let Err(at) = points.points.binary_search(&point) {
+                points.points.insert(at, point);
+            }
+        }
+        points.visible = visible;
+        points.history = self.sequence.history;
+    }
+
+    fn note_oldest(&mut self) {
+        let oldest = self.state.pins.first().map_or(u64::MAX, |pin| pin.revision.0);
+        self.sequence.oldest_pin.store(oldest, Ordering::Release); // pairs with the load in `oldest_read_point`
+    }
+}
+
+impl Pinned {
+    /// # Errors
+    /// The versions of this read point had to go.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        // Acquire: pairs with the store in `revoke_oldest`.
+        if self.revoked.load(Ordering::Acquire) {
+            return Err(Error::SnapshotTooOld { revision: self.revision });
+        }
+        Ok(())
+    }
+}
+
+impl Drop for State {
+    /// One after the other: a long queue must not end in a deep recursion.
+    fn drop(&mut self) {
+        let mut queue = self.queue.take();
+        while let Some(mut batch) = queue {
+            queue = batch.before.take();
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! Counting operations without a shared cache line: each worker has counters of its own, summed when someone asks.
 //! Sizes of the store are kept with the data, by `index`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use kvd_types::{Command, Revision};
 
-use crate::index::Totals;
+use crate::sequence::Delta;
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 /// What an engine has done and holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,47 @@ pub struct Stats {
     pub totals: Totals,
     /// The newest commit.
     pub revision: Revision,
+}
+
+/// Sizes of what is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Keys that have a value, those included whose time has come and that were not swept yet.
+    pub keys: u64,
+    /// Lengths of their keys together.
+    pub key_bytes: u64,
+    /// Lengths of their values together.
+    pub value_bytes: u64,
+    /// What the records take beside keys and values, without what the allocator adds.
+    pub record_bytes: u64,
+    /// Size of the index itself.
+    pub index_bytes: u64,
+    /// Versions beside the newest, with their nodes.
+    pub history_bytes: u64,
+    /// Unlinked, and not freed yet because a reader may still look at it.
+    pub retired_bytes: u64,
+}
+
+impl Totals {
+    /// Everything together.
+    pub fn memory_bytes(&self) -> u64 {
+        self.data_bytes() + self.index_bytes + self.history_bytes + self.retired_bytes
+    }
+
+    /// The newest versions.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.key_bytes + self.value_bytes + self.record_bytes
+    }
+
+    pub(crate) fn apply(&mut self, delta: &Delta) {
+        let add = |total: &mut u64, change: i64| {
+            *total = total.checked_add_signed(change).expect("nothing goes that did not come");
+        };
+        add(&mut self.keys, delta.keys);
+        add(&mut self.key_bytes, delta.key_bytes);
+        add(&mut self.value_bytes, delta.value_bytes);
+        add(&mut self.record_bytes, delta.record_bytes);
+    }
 }
 
 macro_rules! operations {
@@ -52,6 +93,8 @@ operations! {
     delete_misses,
     /// Keys whose write was refused.
     rejected,
+    /// Keys removed because their time had come.
+    expired,
 }
 
 impl Operations {
@@ -118,6 +161,11 @@ impl Counters {
         add(&self.line.delete_misses, misses);
     }
 
+    /// `keys` keys were removed because their time had come.
+    pub(crate) fn expired(&mut self, keys: usize) {
+        add(&self.line.expired, keys);
+    }
+
     /// `command` was refused: counts its keys if it is a write.
     pub(crate) fn rejected(&mut self, command: &Command<'_>) {
         let keys = match command {
@@ -142,9 +190,4 @@ impl Drop for Counters {
 fn add(counter: &AtomicU64, count: usize) {
     // Relaxed, both: see `add_to`.
     counter.store(counter.load(Ordering::Relaxed) + count as u64, Ordering::Relaxed);
-}
-
-/// The state is whole between any two statements, so a panic elsewhere doesn't make it unusable.
-fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,216 +1,492 @@
-//! Commands that change the store: judged, given a revision and applied under the locks of all their keys. The file where
-//! conditions, the order of commits and the index meet. How a record is placed is the index's business.
+//! Commits: the file where conditions, the order of commits and the index meet. Owns the steps and their order; how versions
+//! are kept is the index's business, what a revision is `sequence`'s.
+//!
+//! | step | can it fail? |
+//! |---|---|
+//! | make room | refused: nothing has happened |
+//! | lock the homes of all keys read or written, by address | no |
+//! | judge conditions on the newest commits, at NOW | refused, or nothing to do: unlock |
+//! | build the records, find the slots, install nodes | no |
+//! | SEQ: has a record that was judged alive expired? is the store closed? | take the nodes back; again, or refused |
+//! | SEQ: revision, queue, publish | no: this is the commit |
+//! | settle each key, unlock, retire what went | no |
+//!
+//! *Short cut*: one key, and nobody reads below the newest (seen inside SEQ): no node; the slot takes the record at once.
 
 use bytes::Bytes;
-use kvd_types::{Condition, Delete, Effect, Error, Etag, ItemFailure, Reply, Revision, Set};
+use kvd_types::{
+    Condition, ContentType, Delete, Effect, Error, Etag, ItemFailure, Key, Reason, Reply, Revision, Set, Ttl,
+};
 
-use crate::engine::{Engine, Worker};
-use crate::index::{Record, Writing};
+use crate::engine::{Store, Worker};
+use crate::index::{Change, Commit, Draft, Home, Target, Version};
+use crate::planted::{self, Bug};
+use crate::reclaim::Guard;
+use crate::sequence::{Batch, Delta, Seq};
+use crate::sync::Ordering;
+use crate::{room, settle};
 
-/// One key's part of a commit: what is to happen if the condition holds.
-struct Write<'c> {
-    condition: &'c Condition,
-    effect: Effect<'c>,
+/// Keys that every commit settles beside its own, so that what transactions held back is freed in passing.
+const SETTLED_IN_PASSING: usize = 4;
+
+/// What a record takes beside key and value, at most: for the estimate of what a write needs.
+const RECORD_OVERHEAD_BYTES: u64 = 64;
+
+/// What is to happen to one key, if the condition holds.
+pub(crate) struct Item<'c> {
+    pub(crate) key: &'c Key<'c>,
+    pub(crate) condition: &'c Condition,
+    pub(crate) operation: Operation<'c>,
+}
+
+/// A change of one key.
+#[derive(Clone, Copy)]
+pub(crate) enum Operation<'c> {
+    Put {
+        value: &'c Bytes,
+        content_type: Option<&'c ContentType>,
+        ttl: Ttl,
+    },
+    Delete,
+    /// Removes the key if its time has come.
+    Expire,
+    /// The condition alone counts.
+    Check,
 }
 
 /// What a commit did.
-struct Committed {
-    /// The commit's; if it changed nothing, the last one given out when that was seen.
-    revision: Revision,
-    /// Keys that had a value before.
-    existed: usize,
+pub(crate) struct Committed {
+    /// The commit's; if it changed nothing, LAST when that was seen.
+    pub(crate) revision: Revision,
+    /// Keys that had a value before, of those to be changed.
+    pub(crate) existed: usize,
 }
 
-pub(crate) fn set(engine: &Engine, worker: &mut Worker, set: &Set<'_>) -> Result<Reply, Error> {
-    let committed = commit_one(engine, put(set))?;
+impl<'c> Item<'c> {
+    pub(crate) fn put(set: &'c Set<'_>) -> Item<'c> {
+        let operation = Operation::Put { value: &set.value, content_type: set.content_type.as_ref(), ttl: set.ttl };
+        Item { key: &set.key, condition: &set.condition, operation }
+    }
+
+    pub(crate) fn removal(delete: &'c Delete<'_>) -> Item<'c> {
+        Item { key: &delete.key, condition: &delete.condition, operation: Operation::Delete }
+    }
+
+    fn needs_bytes(&self) -> u64 {
+        match self.operation {
+            Operation::Put { value, .. } => (self.key.len() + value.len()) as u64 + RECORD_OVERHEAD_BYTES,
+            _ => 0,
+        }
+    }
+}
+
+pub(crate) fn set(store: &Store, worker: &mut Worker, set: &Set<'_>) -> Result<Reply, Error> {
+    let committed = commit_one(store, worker, Item::put(set))?;
     worker.counters.sets(1);
     Ok(Reply::Set { revision: committed.revision, created: committed.existed == 0 })
 }
 
-pub(crate) fn delete(engine: &Engine, worker: &mut Worker, delete: &Delete<'_>) -> Result<Reply, Error> {
-    let committed = commit_one(engine, removal(delete))?;
+pub(crate) fn delete(store: &Store, worker: &mut Worker, delete: &Delete<'_>) -> Result<Reply, Error> {
+    let committed = commit_one(store, worker, Item::removal(delete))?;
     worker.counters.deletes(1, 1 - committed.existed);
     Ok(Reply::Deleted { revision: committed.revision, found: committed.existed == 1 })
 }
 
-pub(crate) fn multi_set(engine: &Engine, worker: &mut Worker, sets: &[Set<'_>]) -> Result<Reply, Error> {
-    let batch = Batch::new(engine, sets.iter().map(put).collect())?;
-    batch.refuse_duplicates()?;
-    let committed = batch.commit(engine, false)?;
+pub(crate) fn multi_set(store: &Store, worker: &mut Worker, sets: &[Set<'_>]) -> Result<Reply, Error> {
+    let items: Vec<Item<'_>> = sets.iter().map(Item::put).collect();
+    refuse_duplicates(&items)?;
+    let committed = commit_many(store, worker, &items, false)?;
     worker.counters.sets(sets.len());
     let replaced = committed.existed;
     Ok(Reply::MultiSet { revision: committed.revision, created: sets.len() - replaced, replaced })
 }
 
 pub(crate) fn multi_delete(
-    engine: &Engine,
+    store: &Store,
     worker: &mut Worker,
     deletes: &[Delete<'_>],
     require_all: bool,
 ) -> Result<Reply, Error> {
-    let batch = Batch::new(engine, deletes.iter().map(removal).collect())?;
-    let committed = batch.commit(engine, require_all)?;
+    let items: Vec<Item<'_>> = deletes.iter().map(Item::removal).collect();
+    let committed = commit_many(store, worker, &items, require_all)?;
     let deleted = committed.existed;
     let missing = deletes.len() - deleted;
     worker.counters.deletes(deletes.len(), missing);
     Ok(Reply::MultiDeleted { revision: committed.revision, deleted, missing })
 }
 
-fn put<'c>(set: &'c Set<'_>) -> Write<'c> {
-    let (value, content_type) = (set.value.clone(), set.content_type.clone());
-    Write { condition: &set.condition, effect: Effect::Put { key: set.key.borrow(), value, content_type } }
+/// The lowest pair of items that name one key, if there is one.
+fn refuse_duplicates(items: &[Item<'_>]) -> Result<(), Error> {
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_unstable_by_key(|item| (items[*item].key, *item));
+    let twice = |pair: &&[usize]| items[pair[0]].key == items[pair[1]].key;
+    let lowest = order.windows(2).filter(twice).map(|pair| (pair[1], pair[0])).min();
+    lowest.map_or(Ok(()), |(second, first)| Err(Error::DuplicateKey { first, second }))
 }
 
-fn removal<'c>(delete: &'c Delete<'_>) -> Write<'c> {
-    Write { condition: &delete.condition, effect: Effect::Delete { key: delete.key.borrow() } }
+/// A key's state before a commit, under the lock of its home.
+struct Current<'g> {
+    target: Option<Target<'g>>,
+    /// What is stored, expired or not.
+    newest: Option<Version<'g>>,
+    /// What readers would find.
+    alive: Option<Version<'g>>,
 }
 
-/// The commit of a single key: one lock, no list of anything.
-fn commit_one(engine: &Engine, write: Write<'_>) -> Result<Committed, Error> {
-    let key = write.effect.key().as_bytes();
-    let hash = engine.index.hash(write.effect.key());
-    let mut shard = engine.index.write(engine.index.shard_of(hash));
-    engine.check_open()?;
-
-    let current = shard.get(hash, key);
-    if !holds(write.condition, current, engine) {
-        let failure = ItemFailure { index: 0, have: current.map(|record| etag(engine, record)) };
-        return Err(Error::PreconditionFailed { failures: vec![failure], total: 1 });
+impl<'g> Current<'g> {
+    fn find(home: &Home<'g>, hash: u64, key: &[u8], now_ms: u64, guard: &'g Guard<'_>) -> Current<'g> {
+        let (target, newest) = home.find(hash, key, guard);
+        Current { target, newest, alive: newest.filter(|version| !version.record.is_expired(now_ms)) }
     }
-    let existed = current.is_some();
-    if !existed && matches!(write.effect, Effect::Delete { .. }) {
-        return Ok(Committed { revision: engine.sequence.last(), existed: 0 });
-    }
-    // From here on nothing can fail.
-    let revision = engine.sequence.next();
-    let gone = shard.apply(hash, write.effect, revision);
-    drop(shard);
-    // A large value is freed when the lock is given up.
-    drop(gone);
-    Ok(Committed { revision, existed: usize::from(existed) })
-}
 
-/// The commit of many keys, before any lock is taken.
-struct Batch<'c> {
-    writes: Vec<Write<'c>>,
-    /// Hash and position of each write, by hash, key and position: shards come lowest first, equal keys side by side.
-    order: Vec<(u64, usize)>,
-}
-
-impl<'c> Batch<'c> {
-    fn new(engine: &Engine, writes: Vec<Write<'c>>) -> Result<Batch<'c>, Error> {
-        if writes.is_empty() {
-            return Err(Error::EmptyBatch);
+    /// Whether the operation changes anything here.
+    fn is_changed_by(&self, operation: &Operation<'_>) -> bool {
+        match operation {
+            Operation::Put { .. } => true,
+            Operation::Delete => self.alive.is_some(),
+            Operation::Expire => self.newest.is_some() && self.alive.is_none(),
+            Operation::Check => false,
         }
-        let hash = |(item, write): (usize, &Write<'_>)| (engine.index.hash(write.effect.key()), item);
-        let mut order: Vec<_> = writes.iter().enumerate().map(hash).collect();
-        order.sort_unstable_by_key(|(hash, item)| (*hash, writes[*item].effect.key(), *item));
-        Ok(Batch { writes, order })
     }
 
-    /// The lowest pair of items that name one key, if there is one.
-    fn refuse_duplicates(&self) -> Result<(), Error> {
-        let lowest = (0..self.order.len()).filter_map(|at| Some((self.order[at].1, self.earlier(at)?))).min();
-        lowest.map_or(Ok(()), |(second, first)| Err(Error::DuplicateKey { first, second }))
+    /// Inside SEQ: whether the time that has passed since the key was judged makes a difference.
+    fn has_expired_since(&self, seq: &Seq<'_>) -> bool {
+        self.alive.is_some_and(|version| version.record.is_expired(seq.now_ms())) && !planted::is(Bug::NoExpiryRecheck)
     }
 
-    /// The item before `order[at]` that names the same key.
-    fn earlier(&self, at: usize) -> Option<usize> {
-        let (_, before) = self.order[at.checked_sub(1)?];
-        let (_, item) = self.order[at];
-        (self.writes[before].effect.key() == self.writes[item].effect.key()).then_some(before)
-    }
-
-    fn commit(self, engine: &Engine, require_all: bool) -> Result<Committed, Error> {
-        let mut shards = Locked::new(engine, &self.order);
-        engine.check_open()?;
-        self.judge(engine, &shards)?;
-        let is_missing = |at: &usize| {
-            let (hash, item) = self.order[*at];
-            shards.get(engine, hash, self.writes[item].effect.key().as_bytes()).is_none() || self.earlier(*at).is_some()
+    /// What putting `draft` here, or nothing, does to the sizes. By what is stored, not by what the reply says: an expired key
+    /// counts until it is removed or overwritten.
+    fn delta(&self, draft: Option<&Draft>, delta: &mut Delta) {
+        let mut count = |record: crate::index::Record<'_>, sign: i64| {
+            let (key, value) = (record.key().len() as i64, record.value_len() as i64);
+            delta.keys += sign;
+            delta.key_bytes += sign * key;
+            delta.value_bytes += sign * value;
+            delta.record_bytes += sign * (record.bytes() as i64 - key - value);
         };
-        let mut missing: Vec<usize> = (0..self.order.len()).filter(is_missing).map(|at| self.order[at].1).collect();
-        if require_all && !missing.is_empty() {
-            missing.sort_unstable();
-            return Err(Error::Missing { missing, total: self.writes.len() });
+        if let Some(newest) = self.newest {
+            count(newest.record, -1);
         }
-        let existed = self.writes.len() - missing.len();
-        if existed == 0 && self.writes.iter().all(|write| matches!(write.effect, Effect::Delete { .. })) {
-            return Ok(Committed { revision: engine.sequence.last(), existed });
+        if let Some(draft) = draft {
+            count(draft.record(), 1);
         }
-        // From here on nothing can fail.
-        let revision = engine.sequence.next();
-        let mut writes: Vec<Option<Write<'_>>> = self.writes.into_iter().map(Some).collect();
-        let mut gone = Vec::with_capacity(existed);
-        for (hash, item) in self.order {
-            let write = writes[item].take().expect("each item stands in the order once");
-            gone.extend(shards.get_mut(engine, hash).apply(hash, write.effect, revision));
-        }
-        drop(shards);
-        // What went is freed when the locks are given up.
-        drop(gone);
-        Ok(Committed { revision, existed })
     }
+}
 
-    /// All conditions, on the state before the commit.
-    fn judge(&self, engine: &Engine, shards: &Locked<'_>) -> Result<(), Error> {
-        let mut failures = Vec::new();
-        for (hash, item) in &self.order {
-            let write = &self.writes[*item];
-            let current = shards.get(engine, *hash, write.effect.key().as_bytes());
-            if !holds(write.condition, current, engine) {
-                failures.push(ItemFailure { index: *item, have: current.map(|record| etag(engine, record)) });
+/// The change of one key, ready to be installed.
+fn change(item: &Item<'_>, current: &Current<'_>, now_ms: u64) -> Change {
+    match item.operation {
+        Operation::Put { value, content_type, ttl } => {
+            let expires_at_ms = match ttl {
+                Ttl::None => None,
+                Ttl::Keep => current.alive.and_then(|version| version.record.expires_at_ms()),
+                Ttl::Ms(ms) => Some(now_ms.saturating_add(ms)),
+                Ttl::At(at) => Some(at),
+            };
+            Change::Put(Draft::new(item.key.as_bytes(), value, content_type, expires_at_ms))
+        }
+        Operation::Expire => Change::Delete(Reason::Expired),
+        Operation::Delete | Operation::Check => Change::Delete(Reason::Asked),
+    }
+}
+
+fn expiry_of(change: &Change) -> Option<u64> {
+    match change {
+        Change::Put(draft) => draft.record().expires_at_ms(),
+        Change::Delete(_) => None,
+    }
+}
+
+fn draft_of(change: &Change) -> Option<&Draft> {
+    match change {
+        Change::Put(draft) => Some(draft),
+        Change::Delete(_) => None,
+    }
+}
+
+/// The change as the journal has it.
+fn effect(item: &Item<'_>, change: &Change) -> Effect<'static> {
+    let key = item.key.borrow().into_owned();
+    match (&item.operation, change) {
+        (Operation::Put { value, content_type, .. }, Change::Put(draft)) => Effect::Put {
+            key,
+            value: Bytes::clone(value),
+            content_type: content_type.cloned(),
+            expires_at_ms: draft.record().expires_at_ms(),
+        },
+        (_, Change::Delete(reason)) => Effect::Delete { key, reason: *reason },
+        (_, Change::Put(_)) => unreachable!("only a put makes a record"),
+    }
+}
+
+/// The commit of a single key.
+fn commit_one(store: &Store, worker: &mut Worker, item: Item<'_>) -> Result<Committed, Error> {
+    room::make(store, worker, item.needs_bytes())?;
+    let hash = store.index.hash(item.key.as_bytes());
+    let committed = loop {
+        if let Some(outcome) = try_commit_one(store, worker, &item, hash) {
+            break outcome?;
+        }
+    };
+    after_commit(store, worker, &[hash]);
+    Ok(committed)
+}
+
+/// None if time has passed that makes a difference: again.
+fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64) -> Option<Result<Committed, Error>> {
+    let guard = worker.reader.pin();
+    let home = store.index.lock(hash, &guard);
+    let now_ms = store.sequence.now_ms();
+    let current = Current::find(&home, hash, item.key.as_bytes(), now_ms, &guard);
+    if !holds(item.condition, current.alive, store) {
+        let failure = ItemFailure { index: 0, have: current.alive.map(|version| etag(store, version)) };
+        return Some(Err(Error::PreconditionFailed { failures: vec![failure], total: 1 }));
+    }
+    let existed = usize::from(current.alive.is_some());
+    if !current.is_changed_by(&item.operation) {
+        return Some(Ok(Committed { revision: store.sequence.last(), existed }));
+    }
+    let change = change(item, &current, now_ms);
+    let expires_at_ms = expiry_of(&change);
+    let batch = store.journal.then(|| Batch::new(vec![effect(item, &change)]));
+    let target = current.target.unwrap_or_else(|| {
+        home.reserve(&store.index, 1, &guard);
+        home.vacant(hash, &guard)
+    });
+    let mut delta = Delta::default();
+    current.delta(draft_of(&change), &mut delta);
+
+    if target.is_plain() && !store.sequence.keeps_versions() {
+        let mut seq = store.sequence.enter();
+        if let Err(error) = store.check_open() {
+            return Some(Err(error));
+        }
+        if current.has_expired_since(&seq) {
+            return None;
+        }
+        if !seq.keeps_versions() {
+            let mut gone = None;
+            let revision = seq.commit(&delta, batch, |revision| gone = target.replace(change, revision));
+            drop(seq);
+            target.account(expires_at_ms, &guard);
+            drop(home);
+            if let Some(record) = gone {
+                worker.trash.retire(record.into_garbage());
             }
+            return Some(Ok(Committed { revision, existed }));
         }
-        if failures.is_empty() {
-            return Ok(());
+        // Someone began to read in between: with a node after all.
+    }
+    target.install(change, None);
+    let mut seq = store.sequence.enter();
+    if let Err(error) = store.check_open() {
+        drop(seq);
+        target.undo(&guard, &mut worker.trash);
+        return Some(Err(error));
+    }
+    if current.has_expired_since(&seq) {
+        drop(seq);
+        target.undo(&guard, &mut worker.trash);
+        return None;
+    }
+    let revision = seq.commit(&delta, batch, |revision| target.set_revision(revision, &guard));
+    seq.read_points(&mut worker.points);
+    drop(seq);
+    settle_target(store, worker_parts(&worker.points, &mut worker.trash), &target, hash, &guard);
+    target.account(expires_at_ms, &guard);
+    Some(Ok(Committed { revision, existed }))
+}
+
+/// The commit of many keys: all change by one store.
+pub(crate) fn commit_many(
+    store: &Store,
+    worker: &mut Worker,
+    items: &[Item<'_>],
+    require_all: bool,
+) -> Result<Committed, Error> {
+    if items.is_empty() {
+        return Err(Error::EmptyBatch);
+    }
+    room::make(store, worker, items.iter().map(Item::needs_bytes).sum())?;
+    let hashes: Vec<u64> = items.iter().map(|item| store.index.hash(item.key.as_bytes())).collect();
+    let earlier = earlier_items(items, &hashes);
+    let committed = loop {
+        if let Some(outcome) = try_commit_many(store, worker, items, &hashes, &earlier, require_all) {
+            break outcome?;
         }
-        failures.sort_unstable_by_key(|failure| failure.index);
-        Err(Error::PreconditionFailed { failures, total: self.writes.len() })
+    };
+    after_commit(store, worker, &hashes);
+    Ok(committed)
+}
+
+/// For each item whether one before it names the same key.
+fn earlier_items(items: &[Item<'_>], hashes: &[u64]) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_unstable_by_key(|item| (hashes[*item], *item));
+    let mut earlier = vec![false; items.len()];
+    for (at, item) in order.iter().enumerate() {
+        let same_hash = order[..at].iter().rev().take_while(|other| hashes[**other] == hashes[*item]);
+        earlier[*item] = same_hash.into_iter().any(|other| items[*other].key == items[*item].key);
+    }
+    earlier
+}
+
+fn try_commit_many(
+    store: &Store,
+    worker: &mut Worker,
+    items: &[Item<'_>],
+    hashes: &[u64],
+    earlier: &[bool],
+    require_all: bool,
+) -> Option<Result<Committed, Error>> {
+    let guard = worker.reader.pin();
+    let (homes, home_of) = if planted::is(Bug::ReadSetUnlocked) {
+        let writes = items.iter().zip(hashes).filter(|(item, _)| !matches!(item.operation, Operation::Check));
+        let first = writes.map(|(_, hash)| *hash).next().unwrap_or(hashes[0]);
+        let (homes, _) = store.index.lock_many(&[first], &guard);
+        (homes, vec![0; items.len()])
+    } else {
+        store.index.lock_many(hashes, &guard)
+    };
+    let now_ms = store.sequence.now_ms();
+    let find = |at: usize| -> Current<'_> {
+        let key = items[at].key.as_bytes();
+        Current::find(&homes[home_of[at]], hashes[at], key, now_ms, &guard)
+    };
+    let mut current: Vec<Current<'_>> = (0..items.len()).map(find).collect();
+    if let Err(error) = judge(store, items, &current) {
+        return Some(Err(error));
+    }
+    let is_missing = |at: &usize| current[*at].alive.is_none() || earlier[*at];
+    let changes_key = |at: &usize| !matches!(items[*at].operation, Operation::Check);
+    let missing: Vec<usize> = (0..items.len()).filter(changes_key).filter(is_missing).collect();
+    if require_all && !missing.is_empty() {
+        return Some(Err(Error::Missing { missing, total: items.len() }));
+    }
+    let existed = (0..items.len()).filter(changes_key).count() - missing.len();
+    let to_change: Vec<usize> =
+        (0..items.len()).filter(|at| !earlier[*at] && current[*at].is_changed_by(&items[*at].operation)).collect();
+    if to_change.is_empty() {
+        return Some(Ok(Committed { revision: store.sequence.last(), existed }));
+    }
+
+    // New keys need slots: all are made sure of first, since that may move words, and then every slot is looked for again.
+    let mut new_keys = vec![0; homes.len()];
+    for at in to_change.iter().filter(|at| current[**at].target.is_none()) {
+        new_keys[home_of[*at]] += 1;
+    }
+    for (home, new_keys) in homes.iter().zip(&new_keys) {
+        home.reserve(&store.index, *new_keys, &guard);
+    }
+    for at in to_change.iter().filter(|at| new_keys[home_of[**at]] > 0) {
+        current[*at] = find(*at);
+    }
+
+    let commit = Commit::new();
+    let mut delta = Delta::default();
+    let mut effects = Vec::with_capacity(if store.journal { to_change.len() } else { 0 });
+    let mut targets: Vec<(usize, Target<'_>, Option<u64>)> = Vec::with_capacity(to_change.len());
+    for at in to_change {
+        let change = change(&items[at], &current[at], now_ms);
+        if store.journal {
+            effects.push(effect(&items[at], &change));
+        }
+        current[at].delta(draft_of(&change), &mut delta);
+        let expires_at_ms = expiry_of(&change);
+        // Each slot is taken before the next is looked for: two new keys of one bucket can't get the same.
+        let vacant = || homes[home_of[at]].vacant(hashes[at], &guard);
+        let target = current[at].target.take().unwrap_or_else(vacant);
+        target.install(change, Some(&commit));
+        targets.push((at, target, expires_at_ms));
+    }
+    let batch = store.journal.then(|| Batch::new(effects));
+
+    let mut seq = store.sequence.enter();
+    let refused = store.check_open().err();
+    if refused.is_some() || current.iter().any(|current| current.has_expired_since(&seq)) {
+        drop(seq);
+        let skipped = usize::from(planted::is(Bug::UndoForgetsSlot));
+        targets.iter().skip(skipped).for_each(|(_, target, _)| target.undo(&guard, &mut worker.trash));
+        worker.trash.retire(commit.into_garbage());
+        return refused.map(Err);
+    }
+    let revision = seq.commit(&delta, batch, |revision| {
+        if planted::is(Bug::CommitKeyByKey) {
+            targets.iter().for_each(|(_, target, _)| target.set_revision(revision, &guard));
+        }
+        commit.store(revision);
+    });
+    seq.read_points(&mut worker.points);
+    drop(seq);
+    for (at, target, expires_at_ms) in &targets {
+        target.set_revision(revision, &guard);
+        settle_target(store, worker_parts(&worker.points, &mut worker.trash), target, hashes[*at], &guard);
+        target.account(*expires_at_ms, &guard);
+    }
+    drop(homes);
+    worker.trash.retire(commit.into_garbage());
+    Some(Ok(Committed { revision, existed }))
+}
+
+type Parts<'w> = (&'w crate::index::ReadPoints, &'w mut crate::reclaim::Trash);
+
+/// The worker's parts beside its reader, which the guard borrows.
+fn worker_parts<'w>(points: &'w crate::index::ReadPoints, trash: &'w mut crate::reclaim::Trash) -> Parts<'w> {
+    (points, trash)
+}
+
+/// Settles one key after its commit, under the lock of its home.
+fn settle_target(store: &Store, (points, trash): Parts<'_>, target: &Target<'_>, hash: u64, guard: &Guard<'_>) {
+    let held = target.held_bytes(guard);
+    let (left, freed) = target.settle(points, guard, trash);
+    // Relaxed, both: a count that stands for nothing but itself.
+    store.held.fetch_add(held, Ordering::Relaxed);
+    store.held.fetch_sub(freed, Ordering::Relaxed); // as above
+    // A key that already had more than one version waits already.
+    if let Some(revision) = left
+        && target.is_plain()
+    {
+        store.settling.note(revision, hash);
     }
 }
 
-/// The shards of a batch, locked in their order.
-struct Locked<'a> {
-    numbers: Vec<usize>,
-    guards: Vec<Writing<'a>>,
+/// What comes after a commit, when no lock is held any more.
+fn after_commit(store: &Store, worker: &mut Worker, hashes: &[u64]) {
+    let guard = worker.reader.pin();
+    for hash in hashes {
+        if store.index.is_resize_due_at(*hash, &guard) {
+            store.index.resize(*hash, &guard, &mut worker.trash);
+        }
+    }
+    drop(guard);
+    settle::settle_due(store, worker, SETTLED_IN_PASSING);
 }
 
-impl<'a> Locked<'a> {
-    fn new(engine: &'a Engine, order: &[(u64, usize)]) -> Locked<'a> {
-        let mut numbers: Vec<usize> = order.iter().map(|(hash, _)| engine.index.shard_of(*hash)).collect();
-        numbers.dedup();
-        let guards = numbers.iter().map(|number| engine.index.write(*number)).collect();
-        Locked { numbers, guards }
-    }
-
-    fn position(&self, engine: &Engine, hash: u64) -> usize {
-        self.numbers.binary_search(&engine.index.shard_of(hash)).expect("the shards of all items are locked")
-    }
-
-    fn get(&self, engine: &Engine, hash: u64, key: &[u8]) -> Option<&Record> {
-        self.guards[self.position(engine, hash)].get(hash, key)
-    }
-
-    fn get_mut(&mut self, engine: &Engine, hash: u64) -> &mut Writing<'a> {
-        let position = self.position(engine, hash);
-        &mut self.guards[position]
-    }
+/// All conditions, on the state before the commit.
+fn judge(store: &Store, items: &[Item<'_>], current: &[Current<'_>]) -> Result<(), Error> {
+    let failed =
+        |(_, (item, current)): &(usize, (&Item<'_>, &Current<'_>))| !holds(item.condition, current.alive, store);
+    let failure = |(index, (_, current)): (usize, (&Item<'_>, &Current<'_>))| ItemFailure {
+        index,
+        have: current.alive.map(|version| etag(store, version)),
+    };
+    let failures: Vec<ItemFailure> = items.iter().zip(current).enumerate().filter(failed).map(failure).collect();
+    if failures.is_empty() { Ok(()) } else { Err(Error::PreconditionFailed { failures, total: items.len() }) }
 }
 
-/// Whether `condition` is true of a key's current record.
-fn holds(condition: &Condition, current: Option<&Record>, engine: &Engine) -> bool {
+/// Whether `condition` is true of a key's current version.
+pub(crate) fn holds(condition: &Condition, current: Option<Version<'_>>, store: &Store) -> bool {
     match condition {
         Condition::Always => true,
         Condition::Absent => current.is_none(),
         Condition::Exists => current.is_some(),
-        Condition::Revision(revision) => current.is_some_and(|record| record.revision() == *revision),
-        Condition::AnyOf(tags) => current.is_some_and(|record| tags.contains(&etag(engine, record))),
-        Condition::NoneOf(tags) => current.is_none_or(|record| !tags.contains(&etag(engine, record))),
-        Condition::Value(value) => current.map(Record::value).is_some_and(|current: &Bytes| current == value),
+        Condition::Revision(revision) => current.is_some_and(|version| version.revision == *revision),
+        Condition::AnyOf(tags) => current.is_some_and(|version| tags.contains(&etag(store, version))),
+        Condition::NoneOf(tags) => current.is_none_or(|version| !tags.contains(&etag(store, version))),
+        Condition::Value(value) => current.is_some_and(|version| version.record.value() == value),
     }
 }
 
-fn etag(engine: &Engine, record: &Record) -> Etag {
-    Etag { epoch: engine.epoch, revision: record.revision() }
+fn etag(store: &Store, version: Version<'_>) -> Etag {
+    Etag { epoch: store.epoch, revision: version.revision }
 }

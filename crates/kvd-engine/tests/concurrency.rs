@@ -15,13 +15,12 @@ fn key(name: &str) -> Key<'_> {
 }
 
 fn set<'a>(name: &'a str, value: &str, condition: Condition) -> Set<'a> {
-    Set { key: key(name), value: Bytes::copy_from_slice(value.as_bytes()), content_type: None, condition }
+    Set { condition, ..Set::new(key(name), Bytes::copy_from_slice(value.as_bytes())) }
 }
 
 #[test]
 fn a_reader_never_sees_half_a_commit() {
     let engine = Engine::open(Config::default());
-    // With 1,024 shards these two lie in different ones.
     let names = ["k1", "k2"];
     let done = AtomicBool::new(false);
     let barrier = Barrier::new(4);
@@ -105,7 +104,7 @@ fn of_many_writers_with_one_condition_exactly_one_wins() {
 
 #[test]
 fn a_walk_meets_every_key_that_stays_exactly_once() {
-    let engine = Engine::open(Config { shard_bits: 2, ..Config::default() });
+    let engine = Engine::open(Config { segment_buckets_max: 2, ..Config::default() });
     let stable: Vec<String> = (0..2_000).map(|n| format!("stable{n}")).collect();
     let mut worker = engine.worker();
     for name in &stable {
@@ -178,4 +177,30 @@ fn sizes_are_exact_after_threads_fought_over_few_keys() {
     assert_eq!(stats.totals.value_bytes, page.items.iter().map(|item| item.entry.value.len() as u64).sum::<u64>());
     assert_eq!(stats.totals.key_bytes, page.items.iter().map(|item| item.key.len() as u64).sum::<u64>());
     assert_eq!(stats.operations.sets + stats.operations.deletes, 80_000);
+}
+
+#[test]
+fn batches_of_new_keys_fill_shared_buckets() {
+    const KEYS: usize = 100_000;
+    for segment_buckets_max in [1, 3, 64] {
+        let engine = Engine::open(Config { segment_buckets_max, ..Config::default() });
+        let mut worker = engine.worker();
+        let names: Vec<String> = (0..KEYS).map(|n| format!("k{n}")).collect();
+        for batch in names.chunks(2_000) {
+            let sets = batch.iter().map(|name| set(name, name, Condition::Absent)).collect();
+            engine.execute(&mut worker, &Command::MultiSet { sets }).unwrap();
+        }
+        for name in &names {
+            engine.get_with(&mut worker, name.as_bytes(), |found| {
+                assert_eq!(found.map(|found| found.value()), Some(name.as_bytes()));
+            });
+        }
+        for batch in names.chunks(2_000) {
+            let deletes = batch.iter().map(|name| Delete::new(key(name))).collect();
+            engine.execute(&mut worker, &Command::MultiDelete { deletes, require_all: true }).unwrap();
+        }
+        let totals = engine.stats().totals;
+        assert_eq!((totals.keys, totals.key_bytes, totals.value_bytes, totals.record_bytes), (0, 0, 0, 0));
+        assert!(totals.index_bytes < 100_000, "the index keeps {} bytes for nothing", totals.index_bytes);
+    }
 }

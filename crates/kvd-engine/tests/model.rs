@@ -48,7 +48,12 @@ impl Model {
         self.operations.sets += sets.len() as u64;
         let revision = Revision(self.revision);
         let insert = |set: &Set<'_>| {
-            let entry = Entry { value: set.value.clone(), content_type: set.content_type.clone(), revision };
+            let entry = Entry {
+                value: set.value.clone(),
+                content_type: set.content_type.clone(),
+                expires_at_ms: None,
+                revision,
+            };
             self.entries.insert(set.key.as_bytes().to_vec(), entry).is_some()
         };
         sets.iter().map(insert).filter(|replaced| *replaced).count()
@@ -187,6 +192,7 @@ fn set() -> impl Strategy<Value = Set<'static>> {
         key,
         value: Bytes::from(vec![b'v'; size]),
         content_type,
+        ttl: Ttl::None,
         condition,
     })
 }
@@ -211,8 +217,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn every_reply_size_and_counter_is_the_models(commands in vec(command(), 0..80), shard_bits in 0u32..4) {
-        let engine = Engine::open(Config { shard_bits, ..Config::default() });
+    fn every_reply_size_and_counter_is_the_models(commands in vec(command(), 0..80), segment_buckets_max in 1usize..4) {
+        let engine = Engine::open(Config { segment_buckets_max, ..Config::default() });
         let mut worker = engine.worker();
         let mut model = Model::default();
         for command in &commands {

@@ -49,15 +49,34 @@ pub struct Set<'a> {
     pub value: Bytes,
     /// Stored with it; none stands for [`ContentType::DEFAULT`].
     pub content_type: Option<ContentType>,
+    /// When the value goes by itself. The key's old expiry survives only by [`Ttl::Keep`].
+    pub ttl: Ttl,
     /// Judged in the same critical section as the write.
     pub condition: Condition,
 }
 
 impl<'a> Set<'a> {
-    /// Gives `key` the value `value`, with no content type and under no condition.
+    /// Gives `key` the value `value`, with no content type, no expiry, and under no condition.
     pub fn new(key: Key<'a>, value: impl Into<Bytes>) -> Self {
-        Set { key, value: value.into(), content_type: None, condition: Condition::Always }
+        Set { key, value: value.into(), content_type: None, ttl: Ttl::None, condition: Condition::Always }
     }
+}
+
+/// When a value goes by itself.
+///
+/// # Units
+/// Milliseconds; absolute times since 1970, by the store's own time (see the engine's `tick`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ttl {
+    /// Never.
+    #[default]
+    None,
+    /// When the value it replaces would have gone; never, if there is none.
+    Keep,
+    /// This long after the commit's time.
+    Ms(u64),
+    /// At this time. One that has passed already makes the key absent at once.
+    At(u64),
 }
 
 /// A key that is to go.

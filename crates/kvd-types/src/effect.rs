@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use crate::{ContentType, Key};
 
-/// A change of one key. Deterministic (an increment is recorded as its result) and idempotent (applying it again, at the same
-/// revision, changes nothing). Its revision is that of the commit it belongs to.
+/// A change of one key, or of all. Deterministic (an increment is recorded as its result, a time to live as an absolute time)
+/// and idempotent (applying it again, at the same revision, changes nothing). Its revision is that of the commit it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect<'a> {
     /// The key has this value from now on.
@@ -17,19 +17,28 @@ pub enum Effect<'a> {
         value: Bytes,
         /// Stored with it.
         content_type: Option<ContentType>,
+        /// When it goes by itself, in milliseconds since 1970; none for never.
+        expires_at_ms: Option<u64>,
     },
     /// The key has no value from now on.
     Delete {
         /// The key.
         key: Key<'a>,
+        /// Why it went.
+        reason: Reason,
     },
+    /// No key has a value from now on. Alone in its commit.
+    Clear,
 }
 
-impl<'a> Effect<'a> {
-    /// The key it changes.
-    pub fn key(&self) -> &Key<'a> {
-        match self {
-            Effect::Put { key, .. } | Effect::Delete { key } => key,
-        }
-    }
+/// Why a key went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reason {
+    /// A client said so.
+    #[default]
+    Asked,
+    /// Its time had come.
+    Expired,
+    /// Its memory was needed.
+    Evicted,
 }

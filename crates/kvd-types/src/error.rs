@@ -1,7 +1,7 @@
 //! Why a command was not carried out. An error is a cause with a stable code and properties; how a protocol words its
 //! answer, and with which status, is the wire's business.
 
-use crate::{Etag, LimitExceeded};
+use crate::{Etag, Key, LimitExceeded, Revision};
 
 /// A command that was refused. Nothing of it has happened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +39,42 @@ pub enum Error {
     /// The cursor is of another store, or of this one before it was restarted.
     #[error("the cursor belongs to another store; begin the walk again without a cursor")]
     StaleCursor,
+    /// The state that a transaction, a list or an export was reading is no longer kept: it grew too old, or memory ran short.
+    #[error("the state of revision {revision} is no longer kept; begin again at the newest")]
+    SnapshotTooOld {
+        /// The revision that was read.
+        revision: Revision,
+    },
+    /// A key that a transaction has read was changed by another commit. Nothing of the transaction has happened.
+    #[error("{} of the keys this transaction read have changed since; nothing was changed, begin it again", keys.len())]
+    Conflict {
+        /// Which keys.
+        keys: Vec<Key<'static>>,
+    },
+    /// A command that a transaction of this mode can't carry out.
+    #[error("{what}")]
+    NotInTransaction {
+        /// What it was and what to do instead.
+        what: &'static str,
+    },
+    /// All places for open transactions are taken.
+    #[error("{max} transactions are open, which is the most there may be; end one, or wait")]
+    TooManyTransactions {
+        /// The limit.
+        max: usize,
+    },
+    /// There is no room for what was to be written. Deletes still work.
+    #[error(
+        "memory is full: {needed} bytes needed, {used} of {max} in use; nothing was changed. Delete keys, or raise the limit"
+    )]
+    MemoryFull {
+        /// What the write would have taken, in bytes.
+        needed: u64,
+        /// What is in use, in bytes.
+        used: u64,
+        /// The limit, in bytes.
+        max: u64,
+    },
     /// The store is stopping.
     #[error("the store is closed")]
     Closed,
@@ -63,12 +99,20 @@ impl Error {
             Error::EmptyBatch => "empty-batch",
             Error::LimitExceeded(_) => "limit-exceeded",
             Error::StaleCursor => "stale-cursor",
+            Error::SnapshotTooOld { .. } => "snapshot-too-old",
+            Error::Conflict { .. } => "conflict",
+            Error::NotInTransaction { .. } => "not-in-transaction",
+            Error::TooManyTransactions { .. } => "too-many-transactions",
+            Error::MemoryFull { .. } => "memory-full",
             Error::Closed => "closed",
         }
     }
 
     /// Whether the same command can succeed later without being changed.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Closed)
+        matches!(
+            self,
+            Error::Closed | Error::Conflict { .. } | Error::TooManyTransactions { .. } | Error::MemoryFull { .. }
+        )
     }
 }

@@ -19,8 +19,8 @@ mod reply;
 mod revision;
 mod value;
 
-pub use command::{Command, Condition, Cursor, Delete, List, ListValues, Set};
-pub use effect::Effect;
+pub use command::{Command, Condition, Cursor, Delete, List, ListValues, Set, Ttl};
+pub use effect::{Effect, Reason};
 pub use error::{Error, ItemFailure};
 pub use key::{Key, KeyTooLong};
 pub use limits::{KEY_BYTES_CEILING, LIST_ITEMS_DEFAULT, LIST_ITEMS_MAX, Limit, LimitExceeded, Limits, URL_BYTES_MAX};

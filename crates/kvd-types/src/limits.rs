@@ -101,6 +101,14 @@ impl Limits {
         at_most(Limit::BatchBytes, self.batch_bytes_max, actual, None)
     }
 
+    /// Whether a batch or a transaction of `actual` items keeps to the limit.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`] otherwise.
+    pub fn check_batch_items(&self, actual: usize) -> Result<(), LimitExceeded> {
+        self.check_items(actual)
+    }
+
     fn check_key(&self, key: &Key<'_>, item: Option<usize>) -> Result<(), LimitExceeded> {
         at_most(Limit::KeyBytes, self.key_bytes_max, key.len(), item)
     }
@@ -197,15 +205,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{Condition, Set};
+    use crate::Set;
 
     fn set(key: &'static [u8], value: &'static [u8]) -> Set<'static> {
-        Set {
-            key: Key::new(key).unwrap(),
-            value: Bytes::from_static(value),
-            content_type: None,
-            condition: Condition::Always,
-        }
+        Set::new(Key::new(key).unwrap(), Bytes::from_static(value))
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub struct Entry {
     pub value: Bytes,
     /// None stands for [`ContentType::DEFAULT`].
     pub content_type: Option<ContentType>,
+    /// When it goes by itself, in milliseconds since 1970 of the store's time; none for never.
+    pub expires_at_ms: Option<u64>,
     /// The commit that wrote it.
     pub revision: Revision,
 }

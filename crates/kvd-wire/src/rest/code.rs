@@ -49,6 +49,8 @@ codes! {
     METHOD_NOT_ALLOWED = "method-not-allowed" METHOD_NOT_ALLOWED "Method not allowed";
     NOT_ACCEPTABLE = "not-acceptable" NOT_ACCEPTABLE "Not acceptable";
     REQUEST_TIMEOUT = "request-timeout" REQUEST_TIMEOUT "Request timeout" retryable;
+    CONFLICT = "conflict" CONFLICT "Conflict" retryable;
+    SNAPSHOT_TOO_OLD = "snapshot-too-old" GONE "Snapshot too old";
     PRECONDITION_FAILED = "precondition-failed" PRECONDITION_FAILED "Precondition failed";
     LIMIT_EXCEEDED = "limit-exceeded" PAYLOAD_TOO_LARGE "Limit exceeded";
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "Unsupported media type";
@@ -57,8 +59,11 @@ codes! {
     INVALID_ITEM = "invalid-item" UNPROCESSABLE_ENTITY "Invalid item";
     DUPLICATE_KEY = "duplicate-key" UNPROCESSABLE_ENTITY "Duplicate key";
     EMPTY_BATCH = "empty-batch" UNPROCESSABLE_ENTITY "Empty batch";
+    NOT_IN_TRANSACTION = "not-in-transaction" UNPROCESSABLE_ENTITY "Not in a transaction";
+    TOO_MANY_TRANSACTIONS = "too-many-transactions" TOO_MANY_REQUESTS "Too many transactions" retryable;
     INTERNAL = "internal" INTERNAL_SERVER_ERROR "Internal error";
     BUSY = "busy" SERVICE_UNAVAILABLE "Busy" retryable;
     LOADING = "loading" SERVICE_UNAVAILABLE "Loading" retryable;
     CLOSED = "closed" SERVICE_UNAVAILABLE "Closed" retryable;
+    MEMORY_FULL = "memory-full" INSUFFICIENT_STORAGE "Memory full" retryable;
 }

@@ -68,7 +68,7 @@ pub struct Put<'a> {
 impl<'a> Put<'a> {
     /// The command, now that the value is there.
     pub fn command(self, value: Bytes) -> Command<'a> {
-        Command::Set(Set { key: self.key, value, content_type: self.content_type, condition: self.condition })
+        Command::Set(Set { condition: self.condition, content_type: self.content_type, ..Set::new(self.key, value) })
     }
 }
 

@@ -15,7 +15,10 @@ use kvd_types::{Command, ContentType, Entry, Epoch, Error, Etag, Key, LimitExcee
 use super::batch::{
     Format, InfoAnswer, ListAnswer, Message, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, StatsAnswer,
 };
-use super::code::{CLOSED, DUPLICATE_KEY, EMPTY_BATCH, NOT_FOUND, PRECONDITION_FAILED, STALE_CURSOR};
+use super::code::{
+    CLOSED, CONFLICT, DUPLICATE_KEY, EMPTY_BATCH, MEMORY_FULL, NOT_FOUND, NOT_IN_TRANSACTION, PRECONDITION_FAILED,
+    SNAPSHOT_TOO_OLD, STALE_CURSOR, TOO_MANY_TRANSACTIONS,
+};
 use super::condition::TagList;
 use super::problem::{ItemProblem, Problem};
 use super::range::{ByteRange, Part};
@@ -134,6 +137,14 @@ impl Answer {
             }
             Error::LimitExceeded(exceeded) => self.limit_exceeded(exceeded),
             Error::StaleCursor => Problem::new(STALE_CURSOR, detail),
+            Error::SnapshotTooOld { .. } => Problem::new(SNAPSHOT_TOO_OLD, detail),
+            Error::Conflict { keys } => {
+                let changed = |key| ItemProblem { key: Some(key), ..ItemProblem::default() };
+                Problem::new(CONFLICT, detail).with_errors(keys.into_iter().map(changed).collect())
+            }
+            Error::NotInTransaction { .. } => Problem::new(NOT_IN_TRANSACTION, detail),
+            Error::TooManyTransactions { .. } => Problem::new(TOO_MANY_TRANSACTIONS, detail),
+            Error::MemoryFull { .. } => Problem::new(MEMORY_FULL, detail),
             Error::Closed => Problem::new(CLOSED, detail),
         }
     }

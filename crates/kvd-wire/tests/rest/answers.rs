@@ -23,7 +23,7 @@ fn written(response: &Response<Bytes>) -> String {
 
 fn entry(value: &'static [u8], content_type: Option<&str>, revision: u64) -> Entry {
     let content_type = content_type.map(|text| ContentType::new(text.as_bytes()).unwrap());
-    Entry { value: Bytes::from_static(value), content_type, revision: Revision(revision) }
+    Entry { value: Bytes::from_static(value), content_type, expires_at_ms: None, revision: Revision(revision) }
 }
 
 fn hit(entry: Entry) -> Reply {
@@ -57,7 +57,7 @@ cross-origin-resource-policy: same-origin
 #[test]
 fn a_value_is_never_copied() {
     let value = Bytes::from(vec![7; 1000]);
-    let reply = hit(Entry { value: value.clone(), content_type: None, revision: Revision(1) });
+    let reply = hit(Entry { value: value.clone(), content_type: None, expires_at_ms: None, revision: Revision(1) });
     let body = answered("GET /v1/keys/a", reply).into_body();
     assert_eq!(body.as_ptr(), value.as_ptr());
 }

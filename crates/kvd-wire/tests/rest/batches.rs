@@ -16,7 +16,7 @@ fn command(line: &str, format: Format, body: &[u8]) -> Command<'static> {
 
 fn set(name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Set<'static> {
     let value = Bytes::copy_from_slice(value.as_ref());
-    Set { key: key(name), value, content_type: None, condition: Condition::Always }
+    Set::new(key(name), value)
 }
 
 fn get(names: &[&[u8]], require_all: bool) -> Command<'static> {

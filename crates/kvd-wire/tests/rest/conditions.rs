@@ -124,7 +124,12 @@ fn the_condition_of_a_read_is_judged_against_the_version_read() {
     ];
     for (lines, status) in table {
         let (command, answer) = run("GET /v1/keys/a", lines);
-        let entry = Entry { value: Bytes::from_static(b"xyz"), content_type: None, revision: Revision(42) };
+        let entry = Entry {
+            value: Bytes::from_static(b"xyz"),
+            content_type: None,
+            expires_at_ms: None,
+            revision: Revision(42),
+        };
         let reply = Reply::Got { entry: Some(entry), revision: Revision(42) };
         match answer.respond(EPOCH, &command, reply) {
             Ok(response) => {

@@ -69,7 +69,8 @@ proptest! {
         if let Ok(request) = parse(&method, &uri, &headers, &Limits::DEFAULT)
             && let Operation::Run(command @ Command::Get { .. }) = request.operation
         {
-            let entry = Entry { value: Bytes::from_static(b"0123456789"), content_type: None, revision: Revision(3) };
+            let value = Bytes::from_static(b"0123456789");
+            let entry = Entry { value, content_type: None, expires_at_ms: None, revision: Revision(3) };
             let reply = Reply::Got { entry: Some(entry), revision: Revision(3) };
             if let Ok(response) = request.answer.respond(EPOCH, &command, reply) {
                 prop_assert!(response.body().len() <= 10);

@@ -123,7 +123,7 @@ fn a_page_tells_as_much_as_was_asked() {
         ),
     ];
     for (query, item) in table {
-        let entry = Entry { value: "1".into(), content_type: None, revision: Revision(57) };
+        let entry = Entry { value: "1".into(), content_type: None, expires_at_ms: None, revision: Revision(57) };
         let items = vec![PageItem { key: key("a"), entry }];
         let (command, answer) = run(&format!("GET /v1/keys?{query}"), &[]);
         let page = Page { revision: Revision(60), items, cursor: None };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kvd_types::{Command, Condition, Delete, Error, ItemFailure, Key, Limit, LimitExceeded, Limits, Set};
+use kvd_types::{Command, Condition, Delete, Error, ItemFailure, Key, Limit, LimitExceeded, Limits, Revision, Set};
 use kvd_wire::rest::batch::{Format, Message};
 use kvd_wire::rest::code::CODES;
 use kvd_wire::rest::problem::Problem;
@@ -29,6 +29,11 @@ fn errors() -> Vec<(Error, u16, &'static str)> {
         (Error::LimitExceeded(limit(Limit::BatchBytes, None)), 413, "limit-exceeded"),
         (Error::LimitExceeded(limit(Limit::ListItems, None)), 400, "limit-exceeded"),
         (Error::StaleCursor, 400, "stale-cursor"),
+        (Error::SnapshotTooOld { revision: Revision(7) }, 410, "snapshot-too-old"),
+        (Error::Conflict { keys: vec![key(b"a")] }, 409, "conflict"),
+        (Error::NotInTransaction { what: "a list" }, 422, "not-in-transaction"),
+        (Error::TooManyTransactions { max: 2 }, 429, "too-many-transactions"),
+        (Error::MemoryFull { needed: 2, used: 9, max: 10 }, 507, "memory-full"),
         (Error::Closed, 503, "closed"),
     ]
 }
@@ -150,7 +155,7 @@ fn a_limit_is_named_with_what_it_allows_and_what_came() {
 
 #[test]
 fn a_client_reads_back_what_the_server_refused_with() {
-    let set = |name: &[u8]| Set { key: key(name), value: "1".into(), content_type: None, condition: Condition::Absent };
+    let set = |name: &[u8]| Set { condition: Condition::Absent, ..Set::new(key(name), "1") };
     let delete = Delete { key: Key::empty(), condition: Condition::Always };
     let commands = [
         Command::MultiSet { sets: vec![set(b"a"), set(b"\xff\x00")] },

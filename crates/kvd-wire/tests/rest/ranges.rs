@@ -7,7 +7,8 @@ use kvd_types::{Entry, Reply, Revision};
 use crate::support::{EPOCH, run, status_and_code};
 
 fn entry(value: &'static [u8]) -> Reply {
-    let entry = Entry { value: Bytes::from_static(value), content_type: None, revision: Revision(42) };
+    let entry =
+        Entry { value: Bytes::from_static(value), content_type: None, expires_at_ms: None, revision: Revision(42) };
     Reply::Got { entry: Some(entry), revision: Revision(42) }
 }
 
@@ -91,7 +92,7 @@ fn head_knows_no_ranges() {
 #[test]
 fn a_part_shares_the_bytes_of_the_value() {
     let value = Bytes::from(vec![7; 100]);
-    let entry = Entry { value: value.clone(), content_type: None, revision: Revision(1) };
+    let entry = Entry { value: value.clone(), content_type: None, expires_at_ms: None, revision: Revision(1) };
     let (command, answer) = run("GET /v1/keys/a", &[("range", "bytes=10-19")]);
     let reply = Reply::Got { entry: Some(entry), revision: Revision(1) };
     let body = answer.respond(EPOCH, &command, reply).unwrap().into_body();

@@ -1,7 +1,7 @@
 //! Arbitrary keys, values, commands and answers for the property tests.
 
 use bytes::Bytes;
-use kvd_types::{Command, Condition, ContentType, Delete, Entry, Epoch, Etag, Key, Revision, Set};
+use kvd_types::{Command, Condition, ContentType, Delete, Entry, Epoch, Etag, Key, Revision, Set, Ttl};
 use kvd_wire::rest::batch::Format;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -43,6 +43,7 @@ pub(crate) fn sets() -> impl Strategy<Value = Set<'static>> {
         key,
         value,
         content_type,
+        ttl: Ttl::None,
         condition,
     })
 }
@@ -69,6 +70,7 @@ pub(crate) fn entries() -> impl Strategy<Value = Entry> {
     (bytes(), content_types(), any::<u64>()).prop_map(|(value, content_type, revision)| Entry {
         value,
         content_type,
+        expires_at_ms: None,
         revision: Revision(revision),
     })
 }

@@ -1,6 +1,7 @@
 //! The running server: a store, a thread per core that serves it, the listeners that hand connections out, and an orderly
 //! end. Knows nothing of where its configuration comes from or whether it runs as a daemon.
 
+mod background;
 mod body;
 mod execute;
 mod listener;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tracing::{info, warn};
 
+use self::background::Background;
 use self::listener::Listeners;
 use self::shared::Shared;
 use self::worker::Workers;
@@ -41,6 +43,7 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
         let listeners = Listeners::bind(&config.listen)?;
         let listen = listeners.addresses()?;
         let shared = Arc::new(Shared::open(config, &listen)?);
+        let background = Background::start(&shared)?;
         let workers = Workers::start(config.workers, &shared)?;
         let accepting = listeners.accept(&workers, connections_max(config));
 
@@ -58,6 +61,7 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
             reason = signals.stop() => anyhow::bail!("told to stop again ({reason}): ended with requests under way"),
         };
         shared.engine.close();
+        background.end()?;
         let stats = shared.engine.stats();
         info!(keys = stats.totals.keys, revision = stats.revision.0, "stopped");
         drained

@@ -24,9 +24,12 @@ pub(super) fn stats(shared: &Shared) -> StatsAnswer {
         misses: operations.misses,
         delete_misses: operations.delete_misses,
         rejected: operations.rejected,
+        expired: operations.expired,
         memory: MemoryStats {
             used: totals.memory_bytes() + buffers,
             index: totals.index_bytes,
+            history: totals.history_bytes,
+            retired: totals.retired_bytes,
             buffers,
             rss: resident_bytes(),
             ..MemoryStats::default()

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use kvd_types::{Condition, Delete, Key, KeyTooLong, Limit, LimitExceeded, Revision, Set};
+use kvd_types::{Condition, Delete, Key, KeyTooLong, Limit, LimitExceeded, Revision, Set, Ttl};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +141,7 @@ impl<'a> SetWire<'a> {
             Problem::invalid_item(place.pointer(""), "an item to set has exactly one of `value` and `value_b64`")
         })?;
         let content_type = self.content_type.and_then(MediaType::stored);
-        Ok(Set { key, value, content_type, condition: place.condition(self.condition)? })
+        Ok(Set { key, value, content_type, ttl: Ttl::None, condition: place.condition(self.condition)? })
     }
 }
 

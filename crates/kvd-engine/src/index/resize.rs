@@ -1,0 +1,276 @@
+//! Growing and shrinking, one segment at a time: it is copied into one with more or fewer buckets, into two, or together with
+//! its neighbour into one. Owns when that happens and the order of its steps; knows nothing of what is in the records.
+//!
+//! | step | why in this order |
+//! |---|---|
+//! | lock all buckets of the old segments, by address | no commit is under way in them; readers go on |
+//! | lock the directory | one resize at a time changes it |
+//! | copy every word, nodes too | whoever goes on from the old segment finds everything |
+//! | say where it went, mark every bucket as moved | a reader that meets the mark knows where to go on |
+//! | change the directory | later readers come here directly |
+//! | unlock, retire | readers still in the old segment saw it as it was when they came |
+//!
+//! The growth is by a quarter or so, not by double: the index stays 70 to 85% full, and each step copies at most 64 buckets.
+
+use super::bucket::Locked;
+use super::record::Record;
+use super::segment::SegmentWord;
+use super::table::{Growth, Table};
+use super::version;
+use super::word::Word;
+use crate::planted;
+use crate::reclaim::{Guard, Trash};
+use crate::sync::{MutexGuard, Ordering, lock};
+
+/// A segment grows when it has more keys than this for each of its buckets: of seven slots five are taken then, and one
+/// bucket in eight has more than seven keys.
+const KEYS_PER_BUCKET_MAX: u64 = if cfg!(kvd_loom) { 1 } else { 5 };
+
+/// So many keys a bucket has after that, in hundredths.
+const KEYS_PER_BUCKET_GROWN_CENTI: u64 = if cfg!(kvd_loom) { 70 } else { 410 };
+
+/// A segment shrinks when it has fewer keys than this for each bucket.
+const KEYS_PER_BUCKET_MIN: u64 = 2;
+
+/// The directory is not doubled when it has more entries for each segment than this: hashes that agree in so many bits are
+/// chosen, not found.
+const ENTRIES_PER_SEGMENT_MAX: u64 = 64;
+
+/// Keys above which a segment of so many buckets is to grow.
+pub(super) fn grow_above(buckets: usize) -> u64 {
+    buckets as u64 * KEYS_PER_BUCKET_MAX
+}
+
+fn has_too_few(segment: SegmentWord, keys: u64) -> bool {
+    keys < segment.buckets() as u64 * KEYS_PER_BUCKET_MIN && (segment.buckets() > 1 || segment.depth() > 0)
+}
+
+fn buckets_for(keys: u64) -> usize {
+    (keys * 100).div_ceil(KEYS_PER_BUCKET_GROWN_CENTI).max(1) as usize
+}
+
+/// A slot's word and the hash of its key.
+type Placed = (u64, Word);
+
+impl Table {
+    /// Whether a segment has more or fewer keys than it should.
+    #[inline]
+    pub(super) fn is_resize_due(&self, segment: SegmentWord, guard: &Guard<'_>) -> bool {
+        let header = segment.header(guard);
+        // Relaxed, both: hints; the count is exact under the locks.
+        let keys = header.keys.load(Ordering::Relaxed);
+        keys > header.grow_above.load(Ordering::Relaxed) || has_too_few(segment, keys)
+    }
+
+    /// Resizes the segment of `hash`, and what comes of that, until it has as many keys as it should.
+    pub(super) fn resize(&self, hash: u64, hash_of: &impl Fn(Record<'_>) -> u64, guard: &Guard<'_>, trash: &mut Trash) {
+        while self.resize_once(hash, hash_of, guard, trash) {}
+    }
+
+    /// Returns whether another step may help.
+    fn resize_once(
+        &self,
+        hash: u64,
+        hash_of: &impl Fn(Record<'_>) -> u64,
+        guard: &Guard<'_>,
+        trash: &mut Trash,
+    ) -> bool {
+        let segment = self.place(hash, guard).0;
+        if !self.is_resize_due(segment, guard) {
+            return false;
+        }
+        let keys = segment.header(guard).keys.load(Ordering::Relaxed); // a hint, as above
+        let sibling = self.sibling_to_merge(segment, guard);
+        if sibling.is_none() && has_too_few(segment, keys) && buckets_for(keys) >= segment.buckets() {
+            return false;
+        }
+        let mut old = vec![segment];
+        old.extend(sibling);
+        let Some(locks) = lock_all(&old, guard) else { return false };
+        let mut growth = lock(&self.growth);
+        let mut placed = Vec::new();
+        for segment in &old {
+            for index in 0..segment.buckets() {
+                segment.bucket_at(index, guard).for_each_word(guard, |word| placed.push((0, word)));
+            }
+        }
+        hash_all(&mut placed, hash_of, guard);
+        let keys = placed.len() as u64;
+
+        let new = if old.len() == 2 {
+            vec![self.fill(
+                segment.header(guard).prefix & !bit(segment.depth() - 1),
+                segment.depth() - 1,
+                &placed,
+                guard,
+            )]
+        } else if buckets_for(keys) <= self.shape.buckets_max {
+            vec![self.fill(segment.header(guard).prefix, segment.depth(), &placed, guard)]
+        } else {
+            match self.split(segment, &mut growth, placed, guard, trash) {
+                Some(two) => two,
+                None => {
+                    // Splitting would not separate the keys: they chain, and it is tried again with a quarter more.
+                    segment.header(guard).grow_above.store(keys + keys / 4 + 1, Ordering::Relaxed); // a hint, as above
+                    return false;
+                }
+            }
+        };
+        self.publish(&old, &new, &mut growth, &locks, guard, trash);
+        self.maybe_halve(&mut growth, guard, trash);
+        true
+    }
+
+    /// The other half of what was one segment once, if together they fit well into one.
+    fn sibling_to_merge(&self, segment: SegmentWord, guard: &Guard<'_>) -> Option<SegmentWord> {
+        let keys = |segment: SegmentWord| segment.header(guard).keys.load(Ordering::Relaxed); // a hint
+        let depth = segment.depth();
+        if depth == 0 || !has_too_few(segment, keys(segment)) {
+            return None;
+        }
+        let sibling = self.segment(segment.header(guard).prefix ^ bit(depth - 1), guard);
+        let fits = buckets_for(keys(segment) + keys(sibling)) <= self.shape.buckets_max.div_ceil(2);
+        (sibling.depth() == depth && fits).then_some(sibling)
+    }
+
+    /// A new segment with these keys.
+    fn fill(&self, prefix: u64, depth: u32, placed: &[Placed], guard: &Guard<'_>) -> SegmentWord {
+        let buckets = buckets_for(placed.len() as u64).min(self.shape.buckets_max);
+        let segment = SegmentWord::new(prefix, depth, buckets, grow_above(buckets));
+        let mut bytes = segment.bytes();
+        for (hash, word) in placed {
+            bytes += segment.bucket_at(segment.index_of(*hash), guard).fill(*word, guard);
+        }
+        // Relaxed, both: published with the segment; a count.
+        segment.header(guard).keys.store(placed.len() as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        segment
+    }
+
+    /// Two segments with one bit more, if that separates the keys and the directory can take them.
+    fn split(
+        &self,
+        segment: SegmentWord,
+        growth: &mut MutexGuard<'_, Growth>,
+        placed: Vec<Placed>,
+        guard: &Guard<'_>,
+        trash: &mut Trash,
+    ) -> Option<Vec<SegmentWord>> {
+        let (depth, prefix) = (segment.depth(), segment.header(guard).prefix);
+        let (upper, lower): (Vec<Placed>, Vec<Placed>) = placed.iter().partition(|(hash, _)| hash & bit(depth) != 0);
+        let (entries, bits) = self.entries(guard);
+        if depth == bits {
+            if entries.len() as u64 * 2 > growth.segments * ENTRIES_PER_SEGMENT_MAX {
+                return None;
+            }
+            // Relaxed: the directory only changes under the lock that is held.
+            let doubled = entries.iter().flat_map(|entry| [SegmentWord(entry.load(Ordering::Relaxed)); 2]).collect();
+            self.bytes.fetch_add(8 * entries.len() as u64, Ordering::Relaxed); // a count
+            trash.retire(self.replace_directory(doubled));
+            growth.deepest = 0;
+        }
+        Some(vec![
+            self.fill(prefix, depth + 1, &lower, guard),
+            self.fill(prefix | bit(depth), depth + 1, &upper, guard),
+        ])
+    }
+
+    /// Readers and writers go to `new` from here on.
+    fn publish(
+        &self,
+        old: &[SegmentWord],
+        new: &[SegmentWord],
+        growth: &mut MutexGuard<'_, Growth>,
+        locks: &[Locked<'_>],
+        guard: &Guard<'_>,
+        trash: &mut Trash,
+    ) {
+        let earliest = |segment: &SegmentWord| segment.header(guard).earliest_expiry.load(Ordering::Relaxed); // a bound
+        let earliest = old.iter().map(earliest).min().unwrap_or(u64::MAX);
+        for segment in new {
+            segment.header(guard).earliest_expiry.store(earliest, Ordering::Relaxed); // published with the segment
+        }
+        for segment in old {
+            segment.set_forward([new[0], *new.last().expect("at least one")], guard);
+        }
+        locks.iter().for_each(Locked::set_moved);
+        let (entries, bits) = self.entries(guard);
+        for segment in new {
+            let first = (segment.header(guard).prefix >> 1 >> (63 - bits)) as usize;
+            for entry in &entries[first..first + (1 << (bits - segment.depth()))] {
+                entry.store(segment.0, planted::publish()); // Release: pairs with the load in `Table::segment`
+            }
+        }
+        let deepest =
+            |segments: &[SegmentWord]| segments.iter().filter(|segment| segment.depth() == bits).count() as u64;
+        growth.segments = growth.segments + new.len() as u64 - old.len() as u64;
+        growth.deepest = growth.deepest + deepest(new) - deepest(old);
+        for segment in old {
+            let mut bytes = segment.bytes();
+            for index in 0..segment.buckets() {
+                let mut chained = segment.bucket_at(index, guard).chained(guard);
+                while let Some(bucket) = chained {
+                    bytes += size_of_val(bucket) as u64;
+                    chained = bucket.chained(guard);
+                }
+            }
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed); // a count
+            trash.retire(segment.into_garbage(bytes));
+        }
+    }
+
+    /// Gives back half of the directory while no segment needs all of its bits.
+    fn maybe_halve(&self, growth: &mut MutexGuard<'_, Growth>, guard: &Guard<'_>, trash: &mut Trash) {
+        while growth.deepest == 0 {
+            let (entries, bits) = self.entries(guard);
+            if bits == 0 {
+                return;
+            }
+            // Relaxed, all: the directory only changes under the lock that is held; a count.
+            let every_other = entries.iter().step_by(2).map(|entry| SegmentWord(entry.load(Ordering::Relaxed)));
+            let halved: Vec<SegmentWord> = every_other.collect();
+            self.bytes.fetch_sub(4 * entries.len() as u64, Ordering::Relaxed); // a count
+            let mut at = 0;
+            while at < halved.len() {
+                growth.deepest += u64::from(halved[at].depth() == bits - 1);
+                at += 1 << (bits - 1 - halved[at].depth());
+            }
+            trash.retire(self.replace_directory(halved));
+        }
+    }
+}
+
+/// The bit of a hash that tells segments of depth `depth + 1` apart.
+fn bit(depth: u32) -> u64 {
+    1 << (63 - depth)
+}
+
+/// All buckets of these segments, locked lowest address first; none if one has moved.
+fn lock_all<'g>(segments: &[SegmentWord], guard: &'g Guard<'_>) -> Option<Vec<Locked<'g>>> {
+    let mut buckets = Vec::new();
+    for segment in segments {
+        buckets.extend((0..segment.buckets()).map(|index| segment.bucket_at(index, guard)));
+    }
+    buckets.sort_by_key(|bucket| std::ptr::from_ref(*bucket).addr());
+    let mut locks = Vec::with_capacity(buckets.len());
+    for bucket in buckets {
+        let locked = bucket.lock();
+        if bucket.is_moved() {
+            return None;
+        }
+        locks.push(locked);
+    }
+    Some(locks)
+}
+
+/// Fills in the hashes. The records are asked for ahead, or each would cost a miss of its own.
+fn hash_all(placed: &mut [Placed], hash_of: &impl Fn(Record<'_>) -> u64, guard: &Guard<'_>) {
+    for (_, word) in placed.iter() {
+        if word.is_record() {
+            super::prefetch(std::ptr::without_provenance(word.address()));
+        }
+    }
+    for (hash, word) in placed {
+        *hash = hash_of(version::any_record(*word, guard).expect("what is not empty has a record"));
+    }
+}

@@ -1,0 +1,67 @@
+//! Walking through all keys in order of hash. Owns the order and the cursor; what a reader takes of each key is `version`'s.
+
+use super::Index;
+use super::version::{self, Horizon, Version};
+use crate::reclaim::Guard;
+use crate::sync::Ordering;
+
+impl Index {
+    /// The versions seen at `horizon` of all keys with the hashes of the bucket of `from`, from `from` on, in order of hash.
+    /// Returns the hash to go on with; none at the end. A key that is there all the time comes exactly once: growth moves keys
+    /// between segments, never past a hash.
+    pub(crate) fn walk<'g>(
+        &self,
+        from: u64,
+        horizon: &impl Horizon,
+        found: &mut Vec<(u64, Version<'g>)>,
+        guard: &'g Guard<'_>,
+    ) -> Option<u64> {
+        let (segment, bucket) = self.table.place(from, guard);
+        let begin = found.len();
+        bucket.for_each_word(guard, |word| {
+            if let Some(version) = version::resolve(word, horizon, guard) {
+                let hash = self.hash(version.record.key());
+                if hash >= from {
+                    found.push((hash, version));
+                }
+            }
+        });
+        found[begin..].sort_unstable_by_key(|(hash, version)| (*hash, version.record.key()));
+        segment.next_hash(segment.index_of(from), guard)
+    }
+
+    /// Keys of the segment of `from` that have expired at `now_ms`, and the hash of the next segment. Segments where nothing
+    /// expires by then are passed over by one look at their header.
+    pub(crate) fn expired(
+        &self,
+        from: u64,
+        now_ms: u64,
+        expired: &mut Vec<Vec<u8>>,
+        guard: &Guard<'_>,
+    ) -> (Option<u64>, u64) {
+        let segment = self.table.segment(from, guard);
+        let header = segment.header(guard);
+        let next = segment.next_hash(segment.buckets() - 1, guard);
+        // Relaxed, both: a bound that writers lower; it is taken away before the records are looked at, so that one that
+        // comes meanwhile lowers it again.
+        let earliest = header.earliest_expiry.load(Ordering::Relaxed);
+        if earliest > now_ms {
+            return (next, earliest);
+        }
+        header.earliest_expiry.store(u64::MAX, Ordering::Relaxed); // as above
+        let mut later = u64::MAX;
+        for index in 0..segment.buckets() {
+            segment.bucket_at(index, guard).for_each_word(guard, |word| {
+                let Some(version) = version::resolve(word, &version::Newest, guard) else { return };
+                let Some(at) = version.record.expires_at_ms() else { return };
+                // Those that have expired count too: should their removal not come about, the next sweep finds them.
+                later = later.min(at);
+                if at <= now_ms {
+                    expired.push(version.record.key().to_vec());
+                }
+            });
+        }
+        header.earliest_expiry.fetch_min(later, Ordering::Relaxed); // as above
+        (next, later)
+    }
+}

@@ -1,0 +1,115 @@
+//! What a slot holds, in 64 bits: nothing, or a pointer to a record, a node, a link to more slots, or the mark of a deletion,
+//! beside 16 bits of the key's hash. Owns packing and unpacking; knows nothing of when a word may be read or written.
+//!
+//! ```text
+//!   63          48 47                         3 2    0
+//!  [ tag          | address / 8                | kind ]
+//! ```
+
+use kvd_types::Reason;
+
+use super::bucket::Bucket;
+use super::record::Record;
+use super::version::Node;
+use crate::reclaim::Guard;
+
+/// A slot's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word(pub(super) u64);
+
+const KIND_MASK: u64 = 0b111;
+const ADDRESS_MASK: u64 = 0x0000_ffff_ffff_fff8;
+const TAG_SHIFT: u32 = 48;
+
+const RECORD: u64 = 1;
+const NODE: u64 = 2;
+const LINK: u64 = 3;
+const TOMBSTONE: u64 = 4;
+
+/// A word, unpacked.
+#[derive(Clone, Copy)]
+pub(super) enum View<'g> {
+    /// No key.
+    Empty,
+    /// A key whose newest version this is, visible to everyone.
+    Record(Record<'g>),
+    /// A key with several versions, or one that is not visible to everyone yet.
+    Node(&'g Node),
+    /// More slots of the same bucket.
+    Link(&'g Bucket),
+    /// As a version: the key is deleted.
+    Tombstone,
+}
+
+impl Word {
+    pub(crate) const EMPTY: Word = Word(0);
+
+    /// The tag of a key with this hash: its lower bits, since the upper ones say where it is.
+    pub(super) fn tag_of(hash: u64) -> u16 {
+        hash as u16
+    }
+
+    fn pack(address: usize, kind: u64, tag: u16) -> Word {
+        let address = address as u64;
+        assert_eq!(address & !ADDRESS_MASK, 0, "an allocation is aligned to 8 bytes and below 2^48");
+        Word(address | kind | u64::from(tag) << TAG_SHIFT)
+    }
+
+    pub(super) fn record(record: Record<'_>, tag: u16) -> Word {
+        Word::pack(record.address(), RECORD, tag)
+    }
+
+    pub(super) fn node(node: *mut Node, tag: u16) -> Word {
+        Word::pack(node.expose_provenance(), NODE, tag)
+    }
+
+    pub(super) fn link(bucket: *mut Bucket) -> Word {
+        Word::pack(bucket.expose_provenance(), LINK, 0)
+    }
+
+    pub(super) fn tombstone(reason: Reason, tag: u16) -> Word {
+        Word::pack((reason as usize) << 3, TOMBSTONE, tag)
+    }
+
+    pub(super) fn tag(self) -> u16 {
+        (self.0 >> TAG_SHIFT) as u16
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn is_node(self) -> bool {
+        self.0 & KIND_MASK == NODE
+    }
+
+    pub(super) fn is_link(self) -> bool {
+        self.0 & KIND_MASK == LINK
+    }
+
+    pub(super) fn is_record(self) -> bool {
+        self.0 & KIND_MASK == RECORD
+    }
+
+    pub(super) fn address(self) -> usize {
+        (self.0 & ADDRESS_MASK) as usize
+    }
+
+    /// Looks behind the word.
+    ///
+    /// The word must have been loaded from the index, with Acquire, while `_guard` was held (or under the lock of its
+    /// bucket): then what it points to was initialised before, and stays allocated as long as the guard.
+    #[inline]
+    pub(super) fn view<'g>(self, _guard: &'g Guard<'_>) -> View<'g> {
+        match self.0 & KIND_MASK {
+            RECORD => View::Record(Record::from_address(self.address())),
+            // SAFETY: only `Word::node` packs this kind, from a live `Node` that is retired, not freed, when it is unlinked;
+            // the guard keeps it allocated, and all that changes in it is atomic.
+            NODE => View::Node(unsafe { &*std::ptr::with_exposed_provenance(self.address()) }),
+            // SAFETY: only `Word::link` packs this kind, from a live `Bucket`; otherwise as above.
+            LINK => View::Link(unsafe { &*std::ptr::with_exposed_provenance(self.address()) }),
+            TOMBSTONE => View::Tombstone,
+            _ => View::Empty,
+        }
+    }
+}

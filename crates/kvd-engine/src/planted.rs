@@ -1,0 +1,73 @@
+//! Mistakes that the tests must find: each is planted by name in a build for a model checker, and a test shows that it is
+//! caught. In every other build there are none, and the code that asks compiles to nothing.
+
+use crate::sync::Ordering;
+
+/// A mistake from the protocol's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(any(kvd_loom, kvd_shuttle)), expect(dead_code, reason = "only a checker's build plants them"))]
+#[cfg_attr(not(any(kvd_loom, kvd_shuttle)), expect(unreachable_pub, reason = "exported in a checker's build alone"))]
+pub enum Bug {
+    /// The revision is taken outside SEQ, and published afterwards.
+    RevisionOutsideSeq,
+    /// A read point is VISIBLE loaded without SEQ.
+    PinWithoutSeq,
+    /// A get loads a node's revision before its old version.
+    RevisionBeforeOld,
+    /// Slots and VISIBLE are stored Relaxed.
+    RelaxedPublish,
+    /// Settling forgets the group that is being synced.
+    SettleForgetsSealed,
+    /// A read-write transaction locks only what it writes.
+    ReadSetUnlocked,
+    /// Each key of a commit has its own store.
+    CommitKeyByKey,
+    /// A multi-get takes one pass for enough.
+    SingleCollect,
+    /// Absent keys of a multi-get are compared by emptiness alone.
+    AbsentByEmptiness,
+    /// An update reads the newest version instead of that at its revision.
+    UpdateReadsNewest,
+    /// An update does not remember keys it found absent.
+    AbsentNotRead,
+    /// Expiry is not checked again inside SEQ.
+    NoExpiryRecheck,
+    /// A get loads NOW after the slot.
+    NowAfterSlot,
+    /// Readers ignore that a bucket has moved.
+    IgnoreMoved,
+    /// Taking a commit back forgets one slot.
+    UndoForgetsSlot,
+    /// Memory is freed one epoch early.
+    FreedEarly,
+}
+
+#[cfg(any(kvd_loom, kvd_shuttle))]
+std::thread_local! {
+    static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+}
+
+/// Plants a mistake into everything this operating-system thread runs. The checkers run all threads of a model on one.
+#[cfg(any(kvd_loom, kvd_shuttle))]
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.with(|planted| planted.set(bug));
+}
+
+/// Whether `bug` is planted.
+#[inline(always)]
+pub(crate) fn is(bug: Bug) -> bool {
+    #[cfg(any(kvd_loom, kvd_shuttle))]
+    return PLANTED.with(|planted| planted.get() == Some(bug));
+    #[cfg(not(any(kvd_loom, kvd_shuttle)))]
+    {
+        let _ = bug;
+        false
+    }
+}
+
+/// The ordering of a store that publishes.
+#[inline(always)]
+pub(crate) fn publish() -> Ordering {
+    // Release, but where the mistake is planted; each use names its partner.
+    if is(Bug::RelaxedPublish) { Ordering::Relaxed } else { Ordering::Release }
+}

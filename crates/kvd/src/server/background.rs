@@ -1,0 +1,61 @@
+//! The thread beside the serving ones: gives the store its time, removes what has expired, and frees what is too large or too
+//! late for a serving thread to free. Knows nothing of what it frees.
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, anyhow};
+
+use super::shared::Shared;
+
+/// How long the store may be left alone.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// Segments of the index that one round may look at: all of them up to some ten million keys.
+const SWEEP_SEGMENTS: usize = 65_536;
+
+/// The thread. It ends when it is told to.
+pub(super) struct Background {
+    /// Dropped to end the thread.
+    running: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Background {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system gives no thread, or its clock stands before 1970.
+    pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<Background> {
+        let wall = SystemTime::UNIX_EPOCH.elapsed().context("the system's clock stands before 1970")?;
+        let (running, told_to_end) = channel();
+        let engine = shared.engine.clone();
+        let work = move || {
+            // The wall clock is asked once: later the store's time follows a clock that nobody can set.
+            let started = Instant::now();
+            let mut worker = engine.worker();
+            loop {
+                let now = wall + started.elapsed();
+                engine.tick(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+                engine.sweep(&mut worker, SWEEP_SEGMENTS);
+                engine.maintain(&mut worker);
+                if told_to_end.recv_timeout(PERIOD) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("kvd-background".into()).spawn(work);
+        Ok(Background { running, thread: thread.context("starting a thread")? })
+    }
+
+    /// Ends the thread.
+    ///
+    /// # Errors
+    /// It panicked.
+    pub(super) fn end(self) -> anyhow::Result<()> {
+        drop(self.running);
+        self.thread.join().map_err(|_| anyhow!("the background thread panicked"))
+    }
+}
