@@ -16,10 +16,68 @@
 //!
 //! # The door
 //!
-//! [`Engine::open`], [`Engine::execute`], [`Engine::stats`], [`Engine::close`]. Each thread that serves brings a [`Worker`],
-//! so that counting takes no shared cache line. The engine never sees a socket, and reads no clock, no randomness and no
-//! environment: what it needs of those comes in [`Config`].
+//! [`Engine::execute`] carries out a command. [`Engine::get_with`] shows a value without copying it, [`Engine::get_many`] looks
+//! many keys up with their memory asked for ahead. [`Engine::view`] and [`Engine::update`] are transactions. Each thread that
+//! serves brings a [`Worker`]: its counters, its pin, its retired memory. The engine never sees a socket, and reads no clock, no
+//! randomness and no environment: time comes by [`Engine::tick`], the rest in [`Config`].
 //!
+//! # The commit protocol
+//!
+//! **Commit order.** Every commit gets the next revision inside one small mutex, SEQ (`sequence`). There it is also queued for the
+//! journal and published, so that the order of revisions, of the journal and of visibility are one. Before SEQ everything can be
+//! taken back and no revision is used; after it nothing can fail. Who sees commit `r` sees all commits up to `r`.
+//!
+//! | | a commit of several keys | readers |
+//! |---|---|---|
+//! | lock the homes of all keys, lowest address first | other writers of these buckets wait | go on |
+//! | judge conditions on the newest commits | refused, or: | |
+//! | install a node in each slot, revision 0 | | take `old` |
+//! | SEQ: revision 8, queued, **stored once** in what all nodes point at | this is the commit | take `new`, of every key |
+//! | settle each slot, unlock | | take the record |
+//!
+//! ```text
+//!            before             under way                committed                settled
+//!  slot a -> record 5    slot a -> node{rec,5}--.   slot a -> node{rec,5}--.    slot a -> record 8
+//!  slot b -> record 7    slot b -> node{rec,7}--+>0 slot b -> node{rec,7}--+>8  slot b -> record 8
+//! ```
+//!
+//! *Short cut*: a commit of one key, while nobody reads below the newest (seen inside SEQ), needs no node: the slot takes the
+//! record inside SEQ, just before VISIBLE moves.
+//!
+//! **Reads take nothing**: loads only, no retry, no wait, wherever a writer is descheduled.
+//!
+//! ```text
+//!  now = NOW, first of all;  p = slot
+//!  p is a record:  take it                               (a plain slot is visible to everyone)
+//!  p is a node:    o = p.old, r = p.revision, v = VISIBLE, in this order, afresh each time
+//!                  0 < r <= v: take p.new;  else p = o, again
+//!  what was taken is absent if it is a tombstone, or expired at now
+//! ```
+//!
+//! The order matters: settling takes from behind a node only what no read point asks for, so whoever loaded `old` before and finds
+//! nothing there finds `r` and VISIBLE, loaded after, to show the node.
+//!
+//! **Which versions stay.** A *read point* is a revision at which someone may still read: a transaction's, VISIBLE, and the end of
+//! the group that is being synced. A version of revision `a` with a successor of revision `b` goes when no read point lies in
+//! `a..b`. A later read point is one of today's or at least LAST, so it can't ask for what went. What had to stay is noted
+//! (`settle`) and looked at again when the oldest read point has moved.
+//!
+//! **Many keys, one revision.** A multi-get of up to 128 keys reads twice; if both passes find the same records (for absent keys:
+//! no change to their bucket), that is the state at the highest revision seen. Otherwise it pins a read point, as views do.
+//! Updates lock what they read together with what they write, and ask that nothing they read has changed.
+//!
+//! # Reclamation
+//!
+//! | state of a record | who can reach it | how it gets there |
+//! |---|---|---|
+//! | draft | its writer | allocated |
+//! | published | everyone pinned | stored in a slot, or in a node |
+//! | unlinked, retired | who was pinned before | overwritten, settled, or taken back |
+//! | free | nobody | two epochs later |
+//!
+//! A pin is one plain store to a line of the worker's own; how that can be enough without a fence is told in `reclaim`. Epoch pins
+//! last one call; transactions hold read points, which keep versions of what changes but no epoch.
+
 mod engine;
 mod expire;
 mod index;

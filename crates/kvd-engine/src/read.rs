@@ -118,8 +118,19 @@ pub(crate) fn get_many(
 }
 
 pub(crate) fn get(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Reply {
-    let entry = get_with(store, worker, key.as_bytes(), |found| found.map(|found| found.entry()));
-    let revision = entry.as_ref().map_or_else(|| store.sequence.visible(), |entry| entry.revision);
+    let (hash, key) = (store.index.hash(key.as_bytes()), key.as_bytes());
+    let guard = worker.reader.pin();
+    let mut found = find(store, hash, key, store.sequence.now_ms(), &guard);
+    let mut missing_at = Revision(0);
+    if found.is_none() {
+        // A miss is told with a revision: that of before a second look. Later ones may have brought the key.
+        missing_at = store.sequence.visible();
+        found = find(store, hash, key, store.sequence.now_ms(), &guard);
+    }
+    let entry = found.map(|found| found.entry());
+    drop(guard);
+    worker.counters.gets(usize::from(entry.is_some()), usize::from(entry.is_none()));
+    let revision = entry.as_ref().map_or(missing_at, |entry| entry.revision);
     Reply::Got { entry, revision }
 }
 

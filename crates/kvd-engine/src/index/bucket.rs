@@ -60,9 +60,7 @@ impl Bucket {
     /// The slot with `key`, as a reader finds it: its word, loaded once.
     #[inline]
     pub(super) fn find(&self, tag: u16, key: &[u8], guard: &Guard<'_>) -> Word {
-        let has_key = |word: Word| {
-            word.tag() == tag && version::any_record(word, guard).is_some_and(|record| record.key() == key)
-        };
+        let has_key = |word: Word| word.tag() == tag && version::has_key(word, key, guard);
         let mut bucket = self;
         loop {
             let (last, slots) = bucket.slots.split_last().expect("a bucket has slots");
@@ -231,7 +229,7 @@ impl<'g> Locked<'g> {
                     bucket = next;
                     continue 'chain;
                 }
-                if word.tag() == tag && version::any_record(word, guard).is_some_and(|record| record.key() == key) {
+                if word.tag() == tag && version::has_key(word, key, guard) {
                     return Some(Slot(slot));
                 }
             }

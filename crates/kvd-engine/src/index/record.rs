@@ -29,6 +29,7 @@ const LONG_KEY: u64 = 1 << 3;
 /// Two bits: the value length takes 2 to this power bytes.
 const VALUE_WIDTH_SHIFT: u32 = 4;
 const REVISION_SHIFT: u32 = 8;
+const FLAGS: u64 = (1 << REVISION_SHIFT) - 1;
 
 const HEAD: usize = size_of::<AtomicU64>();
 const EXPIRY_BYTES: usize = 6;
@@ -88,26 +89,43 @@ impl<'g> Record<'g> {
     }
 
     #[inline]
-    fn number_at(self, at: usize, len: usize) -> usize {
-        let mut number = [0; 8];
-        number[..len].copy_from_slice(self.bytes_at(at, len));
-        u64::from_le_bytes(number) as usize
+    fn byte_at(self, at: usize) -> usize {
+        usize::from(self.bytes_at(at, 1)[0])
     }
 
+    /// A number of 1 to 8 bytes.
+    fn number_at(self, at: usize, width: usize) -> usize {
+        self.bytes_at(at, width).iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    }
+
+    /// Where key and value lie in nearly every record: short, without expiry or content type.
     #[inline]
     fn parts(self) -> Parts {
         let flags = self.flags();
+        if flags & FLAGS != 0 {
+            return self.parts_by_flags(flags);
+        }
+        let (key_len, value_len) = (self.byte_at(HEAD), self.byte_at(HEAD + 1));
+        let key = HEAD + 2;
+        Parts { expiry: key, content_type: key, content_type_len: 0, key, key_len, value: key + key_len, value_len }
+    }
+
+    fn parts_by_flags(self, flags: u64) -> Parts {
         let key_width = if flags & LONG_KEY == 0 { 1 } else { 4 };
         let value_width = 1 << (flags >> VALUE_WIDTH_SHIFT & 0b11);
         let key_len = self.number_at(HEAD, key_width);
         let value_len = self.number_at(HEAD + key_width, value_width);
         let expiry = HEAD + key_width + value_width;
-        let content_type = expiry + if flags & EXPIRES == 0 { 0 } else { EXPIRY_BYTES };
-        let content_type_len = if flags & TYPED == 0 { 0 } else { self.number_at(content_type, 1) };
-        let key = content_type + if flags & TYPED == 0 { 0 } else { 1 + content_type_len };
+        let mut key = expiry + if flags & EXPIRES == 0 { 0 } else { EXPIRY_BYTES };
+        let (mut content_type, mut content_type_len) = (key, 0);
+        if flags & TYPED != 0 {
+            content_type_len = self.byte_at(key);
+            content_type = key + 1;
+            key = content_type + content_type_len;
+        }
         let value = key + key_len;
         let value = if flags & SHARED == 0 { value } else { value.next_multiple_of(align_of::<Bytes>()) };
-        Parts { expiry, content_type: content_type + 1, content_type_len, key, key_len, value, value_len }
+        Parts { expiry, content_type, content_type_len, key, key_len, value, value_len }
     }
 
     fn layout(self) -> Layout {
@@ -162,7 +180,7 @@ impl<'g> Record<'g> {
 
     pub(crate) fn content_type(self) -> Option<ContentType> {
         let parts = self.parts();
-        let text = self.bytes_at(parts.content_type.min(parts.key), parts.content_type_len);
+        let text = self.bytes_at(parts.content_type, parts.content_type_len);
         (!text.is_empty()).then(|| ContentType::new(text).expect("was a content type when it was stored"))
     }
 
@@ -175,7 +193,7 @@ impl<'g> Record<'g> {
 
     /// Fills in the revision. By the commit inside SEQ, or by who makes the slot plain under the bucket's lock.
     pub(super) fn set_revision(self, revision: Revision) {
-        let flags = self.flags() & ((1 << REVISION_SHIFT) - 1);
+        let flags = self.flags() & FLAGS;
         // Relaxed: published by the Release store of the slot that follows.
         self.head().store(revision.0 << REVISION_SHIFT | flags, Ordering::Relaxed);
     }
