@@ -320,7 +320,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(1_024))]
 
     #[test]
     fn every_state_is_the_models(steps in vec(step(), 0..60), durable in any::<bool>(), history in 0usize..3) {

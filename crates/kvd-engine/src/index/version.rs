@@ -284,6 +284,9 @@ pub(super) fn settle(head: Word, points: &ReadPoints, guard: &Guard<'_>, trash: 
             node.set_old(retire(old, trash));
         }
     }
+    while let Some((last, before)) = trailing_tombstone(head, points.history, guard) {
+        before.set_old(retire(last, trash));
+    }
     if let View::Node(node) = head.view(guard) {
         let is_alone = node.old().is_empty();
         let is_tombstone = !node.new.is_record();
@@ -300,6 +303,22 @@ pub(super) fn settle(head: Word, points: &ReadPoints, guard: &Guard<'_>, trash: 
         waits |= is_alone;
     }
     Settled { word: head, freed_bytes, waits }
+}
+
+/// A deletion with nothing older behind it, and the node before it: to every reader it is the same as nothing. If it stayed, a
+/// chain could be left without any record to tell its key by. The last `history` versions stay for who lists them.
+fn trailing_tombstone<'g>(head: Word, history: usize, guard: &'g Guard<'_>) -> Option<(Word, &'g Node)> {
+    let View::Node(mut before) = head.view(guard) else { return None };
+    let mut older = 1;
+    loop {
+        let word = before.old();
+        let View::Node(node) = word.view(guard) else { return None };
+        if node.old().is_empty() {
+            return (!node.new.is_record() && older > history).then_some((word, before));
+        }
+        before = node;
+        older += 1;
+    }
 }
 
 /// Takes back a commit that has no revision and never will: the slot's old word. Readers that hold the node find revision 0
