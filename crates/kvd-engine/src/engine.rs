@@ -33,7 +33,7 @@ pub struct Config {
     pub history: usize,
     /// Most bytes of memory; writes that need more are refused.
     pub memory_bytes_max: u64,
-    /// Most transactions, pages and multi-gets that hold a read point at one time.
+    /// Most transactions at one time.
     pub transactions_max: usize,
     /// Most buckets of a segment of the index, 1 to 64; few make tests meet splits earlier.
     pub segment_buckets_max: usize,

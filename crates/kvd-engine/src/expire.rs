@@ -10,6 +10,9 @@ use crate::write::{self, Item, Operation};
 /// Looks at `segments` segments, from where the last sweep ended. Returns how long the oldest key found had been due.
 pub(crate) fn sweep(store: &Store, worker: &mut Worker, segments: usize) -> u64 {
     let mut lag_ms = 0;
+    if !store.index.has_expiries() {
+        return lag_ms;
+    }
     for _ in 0..segments {
         let from = store.sweep_from.load(Ordering::Relaxed); // where to begin: any place will do
         let now_ms = store.sequence.now_ms();

@@ -151,7 +151,7 @@ pub(crate) fn multi_get(
             }
         }
     }
-    let read_point = ReadPoint::new(store, false)?;
+    let read_point = ReadPoint::new(store);
     let guard = worker.reader.pin();
     let found: Vec<_> = read_at(store, keys, &hashes, read_point.pinned(), &guard);
     let entries = copy(store, &found);
@@ -233,7 +233,7 @@ fn answer(
 
 /// A page in order of hash, as of one revision.
 pub(crate) fn list(store: &Store, worker: &mut Worker, list: &List<'_>) -> Result<Reply, Error> {
-    let read_point = ReadPoint::new(store, false)?;
+    let read_point = ReadPoint::new(store);
     list_at(store, worker, list, read_point.pinned()).map(Reply::Page)
 }
 
@@ -297,8 +297,8 @@ pub(crate) struct ReadPoint<'s> {
 }
 
 impl<'s> ReadPoint<'s> {
-    pub(crate) fn new(store: &'s Store, at_last: bool) -> Result<ReadPoint<'s>, Error> {
-        Ok(ReadPoint { store, pinned: store.sequence.pin(at_last)? })
+    pub(crate) fn new(store: &'s Store) -> ReadPoint<'s> {
+        ReadPoint { store, pinned: store.sequence.pin_briefly() }
     }
 
     pub(crate) fn pinned(&self) -> &Pinned {

@@ -22,10 +22,13 @@ pub(crate) fn make(store: &Store, worker: &mut Worker, needed: u64) -> Result<()
             yield_now();
         }
     }
+    if needed == 0 || store.memory_bytes_max == u64::MAX {
+        return Ok(());
+    }
     let held = || store.held.load(Ordering::Relaxed); // a count that stands for nothing but itself
     let used = || store.sequence.used_bytes() + store.index.bytes() + held() + store.collector.retired_bytes();
     let is_short = || used().saturating_add(needed) > store.memory_bytes_max;
-    if needed == 0 || !is_short() {
+    if !is_short() {
         return Ok(());
     }
     let clean_up = |worker: &mut Worker| {

@@ -109,8 +109,8 @@ impl Horizon for Visible<'_> {
 
 impl Sequence {
     pub(crate) fn new(visibility: Visibility, history: usize, pins_max: usize) -> Sequence {
-        // All memory that SEQ needs is there from the start: nothing is allocated inside.
-        let pins = Vec::with_capacity(pins_max);
+        // Room from the start, for transactions and for the pages and multi-gets beside them: nothing is allocated inside SEQ.
+        let pins = Vec::with_capacity(2 * pins_max);
         let state = State { last: 0, sealed: 0, totals: Totals::default(), pins, queue: None };
         Sequence {
             state: Mutex::new(state),
@@ -172,29 +172,35 @@ impl Sequence {
         }
     }
 
-    /// A read point at VISIBLE, or at LAST.
+    /// A read point for a transaction: at VISIBLE, or at LAST.
     ///
     /// # Errors
     /// As many are open as there may be.
     pub(crate) fn pin(&self, at_last: bool) -> Result<Arc<Pinned>, Error> {
         if planted::is(Bug::PinWithoutSeq) {
             let revision = self.visible();
-            return self.pin_at(self.enter(), revision);
+            return Ok(self.pin_at(self.enter(), revision));
         }
         let seq = self.enter();
-        let revision = if at_last { Revision(seq.state.last) } else { self.visible() };
-        self.pin_at(seq, revision)
-    }
-
-    fn pin_at(&self, mut seq: Seq<'_>, revision: Revision) -> Result<Arc<Pinned>, Error> {
-        if seq.state.pins.len() == self.pins_max {
+        if seq.state.pins.len() >= self.pins_max {
             return Err(Error::TooManyTransactions { max: self.pins_max });
         }
+        let revision = if at_last { Revision(seq.state.last) } else { self.visible() };
+        Ok(self.pin_at(seq, revision))
+    }
+
+    /// A read point at VISIBLE for the length of one call.
+    pub(crate) fn pin_briefly(&self) -> Arc<Pinned> {
+        let seq = self.enter();
+        self.pin_at(seq, self.visible())
+    }
+
+    fn pin_at(&self, mut seq: Seq<'_>, revision: Revision) -> Arc<Pinned> {
         let pinned = Arc::new(Pinned { revision, now_ms: self.now_ms(), revoked: AtomicBool::new(false) });
         let at = seq.state.pins.partition_point(|other| other.revision <= revision);
         seq.state.pins.insert(at, Arc::clone(&pinned));
         seq.note_oldest();
-        Ok(pinned)
+        pinned
     }
 
     /// Gives a read point up.

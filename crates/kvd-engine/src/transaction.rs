@@ -130,11 +130,15 @@ impl Update {
         Entry { value, content_type, expires_at_ms, revision: self.revision() }
     }
 
-    /// Gives a key a value when this commits. The set's condition is judged then, too.
+    /// Gives a key a value when this commits.
     ///
     /// # Errors
-    /// A limit is broken.
+    /// A limit is broken; or the set has a condition, which a transaction expresses by reading.
     pub fn set(&mut self, set: Set<'static>) -> Result<(), Error> {
+        if set.condition != Condition::Always {
+            let what = "a set inside a transaction takes no condition: read the key, and the commit asks that it did not change";
+            return Err(Error::NotInTransaction { what });
+        }
         let key = set.key.clone();
         self.point.store.limits.check(&kvd_types::Command::Set(set.clone()))?;
         self.room_for(&key)?;

@@ -268,7 +268,7 @@ fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64
             let mut gone = None;
             let revision = seq.commit(&delta, batch, |revision| gone = target.replace(change, revision));
             drop(seq);
-            target.account(expires_at_ms, &guard);
+            target.account(&store.index, expires_at_ms, &guard);
             drop(home);
             if let Some(record) = gone {
                 worker.trash.retire(record.into_garbage());
@@ -293,7 +293,7 @@ fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64
     seq.read_points(&mut worker.points);
     drop(seq);
     settle_target(store, worker_parts(&worker.points, &mut worker.trash), &target, hash, &guard);
-    target.account(expires_at_ms, &guard);
+    target.account(&store.index, expires_at_ms, &guard);
     Some(Ok(Committed { revision, existed }))
 }
 
@@ -421,7 +421,7 @@ fn try_commit_many(
     for (at, target, expires_at_ms) in &targets {
         target.set_revision(revision, &guard);
         settle_target(store, worker_parts(&worker.points, &mut worker.trash), target, hashes[*at], &guard);
-        target.account(*expires_at_ms, &guard);
+        target.account(&store.index, *expires_at_ms, &guard);
     }
     drop(homes);
     worker.trash.retire(commit.into_garbage());

@@ -60,21 +60,26 @@ impl Bucket {
     /// The slot with `key`, as a reader finds it: its word, loaded once.
     #[inline]
     pub(super) fn find(&self, tag: u16, key: &[u8], guard: &Guard<'_>) -> Word {
-        let has_key = |word: Word| word.tag() == tag && version::has_key(word, key, guard);
         let mut bucket = self;
         loop {
-            let (last, slots) = bucket.slots.split_last().expect("a bucket has slots");
-            for slot in slots {
-                let word = Word(slot.load(Ordering::Acquire)); // pairs with the store in `Slot::store`
-                if has_key(word) {
+            // All slots before any branch: a search that stopped at its slot would be predicted wrong nearly every time, and the
+            // processor could not begin the next get before this one's bucket has come.
+            let words: [Word; SLOTS] = std::array::from_fn(|slot| {
+                Word(bucket.slots[slot].load(Ordering::Acquire)) // pairs with the store in `Slot::store`
+            });
+            let mut candidates = 0u32;
+            for (slot, word) in words.iter().enumerate() {
+                candidates |= u32::from(word.tag() == tag) << slot;
+            }
+            while candidates != 0 {
+                let word = words[candidates.trailing_zeros() as usize];
+                if version::has_key(word, key, guard) {
                     return word;
                 }
+                candidates &= candidates - 1;
             }
-            let word = Word(last.load(Ordering::Acquire)); // as above
-            match word.is_link().then(|| word.view(guard)) {
-                Some(View::Link(next)) => bucket = next,
-                _ => return if has_key(word) { word } else { Word::EMPTY },
-            }
+            let View::Link(next) = words[SLOTS - 1].view(guard) else { return Word::EMPTY };
+            bucket = next;
         }
     }
 

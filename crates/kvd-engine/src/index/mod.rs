@@ -35,13 +35,15 @@ pub(crate) use version::{At, Change, Commit, Horizon, Newest, ReadPoints, Versio
 pub(crate) use word::Word;
 
 use crate::reclaim::{Guard, Trash};
-use crate::sync::Ordering;
+use crate::sync::{AtomicBool, Ordering};
 use kvd_types::Revision;
 
 /// All records of a store.
 pub(crate) struct Index {
     table: Table,
     hash_key: [u64; 2],
+    /// Whether any key has ever been given an expiry: without, there is nothing to sweep.
+    expires: AtomicBool,
 }
 
 /// A key's home: its bucket, locked, so that this thread alone may change the key.
@@ -72,7 +74,7 @@ pub(crate) struct Seen<'g> {
 
 impl Index {
     pub(crate) fn new(shape: Shape, hash_key: [u64; 2]) -> Index {
-        Index { table: Table::new(shape), hash_key }
+        Index { table: Table::new(shape), hash_key, expires: AtomicBool::new(false) }
     }
 
     /// The hash of a key: SipHash-1-3, so that who doesn't know the hash key can't make keys collide.
@@ -81,6 +83,11 @@ impl Index {
         let mut hasher = SipHasher13::new_with_keys(self.hash_key[0], self.hash_key[1]);
         hasher.write(key);
         hasher.finish()
+    }
+
+    /// Whether any key was ever given an expiry.
+    pub(crate) fn has_expiries(&self) -> bool {
+        self.expires.load(Ordering::Relaxed) // stands for nothing but itself
     }
 
     /// Bytes of the index itself, without the records.
@@ -277,13 +284,14 @@ impl Target<'_> {
     }
 
     /// Counts the key in or out of its segment, and notes when it expires. Under the bucket's lock, after the commit.
-    pub(crate) fn account(&self, expires_at_ms: Option<u64>, guard: &Guard<'_>) {
+    pub(crate) fn account(&self, index: &Index, expires_at_ms: Option<u64>, guard: &Guard<'_>) {
         let header = self.segment.header(guard);
         let is_empty = self.slot.word().is_empty();
         let change = u64::from(!is_empty).wrapping_sub(u64::from(!self.is_new));
         header.keys.fetch_add(change, Ordering::Relaxed); // a count: a hint, but exact under all locks of the segment
         if let Some(at) = expires_at_ms {
             header.earliest_expiry.fetch_min(at, Ordering::Relaxed); // a bound, looked at by the sweep
+            index.expires.store(true, Ordering::Relaxed); // stands for nothing but itself: the next sweep will do
         }
     }
 }

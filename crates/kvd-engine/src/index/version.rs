@@ -194,8 +194,7 @@ pub(super) fn any_record<'g>(mut word: Word, guard: &'g Guard<'_>) -> Option<Rec
 }
 
 /// Whether the chain is that of `key`.
-// Not inlined: the search would have it seven times.
-#[inline(never)]
+#[inline]
 pub(super) fn has_key(word: Word, key: &[u8], guard: &Guard<'_>) -> bool {
     any_record(word, guard).is_some_and(|record| record.key() == key)
 }
