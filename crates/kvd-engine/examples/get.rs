@@ -5,7 +5,6 @@ use kvd_engine::{Config, Engine, Worker};
 use kvd_types::{Command, Key, Set};
 
 /// A get: the length of the value.
-#[unsafe(no_mangle)]
 #[inline(never)]
 pub fn kvd_assembly_get(engine: &Engine, worker: &mut Worker, key: &[u8]) -> usize {
     engine.get_with(worker, key, |found| found.map_or(0, |found| found.value().len()))

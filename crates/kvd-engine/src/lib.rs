@@ -18,14 +18,14 @@
 //!
 //! [`Engine::execute`] carries out a command. [`Engine::get_with`] shows a value without copying it, [`Engine::get_many`] looks
 //! many keys up with their memory asked for ahead. [`Engine::view`] and [`Engine::update`] are transactions. Each thread that
-//! serves brings a [`Worker`]: its counters, its pin, its retired memory. The engine never sees a socket, and reads no clock, no
-//! randomness and no environment: time comes by [`Engine::tick`], the rest in [`Config`].
+//! serves brings a [`Worker`]: its counters, its pin, its retired memory. The engine never sees a socket, and reads no clock,
+//! no randomness and no environment: time comes by [`Engine::tick`], the rest in [`Config`].
 //!
 //! # The commit protocol
 //!
-//! **Commit order.** Every commit gets the next revision inside one small mutex, SEQ (`sequence`). There it is also queued for the
-//! journal and published, so that the order of revisions, of the journal and of visibility are one. Before SEQ everything can be
-//! taken back and no revision is used; after it nothing can fail. Who sees commit `r` sees all commits up to `r`.
+//! **Commit order.** Every commit gets the next revision inside one small mutex, SEQ (`sequence`). There it is also queued for
+//! the journal and published, so that the order of revisions, of the journal and of visibility are one. Before SEQ everything can
+//! be taken back and no revision is used; after it nothing can fail. Who sees commit `r` sees all commits up to `r`.
 //!
 //! | | a commit of several keys | readers |
 //! |---|---|---|
@@ -54,11 +54,11 @@
 //!  what was taken is absent if it is a tombstone, or expired at now
 //! ```
 //!
-//! The order matters: settling takes from behind a node only what no read point asks for, so whoever loaded `old` before and finds
-//! nothing there finds `r` and VISIBLE, loaded after, to show the node.
+//! The order matters: settling takes from behind a node only what no read point asks for, so whoever loaded `old` before and
+//! finds nothing there finds `r` and VISIBLE, loaded after, to show the node.
 //!
-//! **Which versions stay.** A *read point* is a revision at which someone may still read: a transaction's, VISIBLE, and the end of
-//! the group that is being synced. A version of revision `a` with a successor of revision `b` goes when no read point lies in
+//! **Which versions stay.** A *read point* is a revision at which someone may still read: a transaction's, VISIBLE, and the end
+//! of the group that is being synced. A version of revision `a` with a successor of revision `b` goes when no read point lies in
 //! `a..b`. A later read point is one of today's or at least LAST, so it can't ask for what went. What had to stay is noted
 //! (`settle`) and looked at again when the oldest read point has moved.
 //!
@@ -75,8 +75,8 @@
 //! | unlinked, retired | who was pinned before | overwritten, settled, or taken back |
 //! | free | nobody | two epochs later |
 //!
-//! A pin is one plain store to a line of the worker's own; how that can be enough without a fence is told in `reclaim`. Epoch pins
-//! last one call; transactions hold read points, which keep versions of what changes but no epoch.
+//! A pin is one plain store to a line of the worker's own; how that can be enough without a fence is told in `reclaim`. Epoch
+//! pins last one call; transactions hold read points, which keep versions of what changes but no epoch.
 
 mod engine;
 mod expire;

@@ -1,6 +1,6 @@
-//! Time, versions and transactions against a model: whatever sets with an expiry, deletes, ticks, sweeps, views and updates come, one
-//! after the other, every view keeps showing the state it began with, an expired key is missing at once and counted until it is
-//! swept, and the journal's queue replays to what is stored. Segments are tiny, so that keys move in between.
+//! Time, versions and transactions against a model: whatever sets with an expiry, deletes, ticks, sweeps, views and updates come,
+//! one after the other, every view keeps showing the state it began with, an expired key is missing at once and counted until
+//! it is swept, and the journal's queue replays to what is stored. Segments are tiny, so that keys move in between.
 #![cfg(not(any(kvd_loom, kvd_shuttle)))]
 
 use std::collections::BTreeMap;
@@ -38,6 +38,9 @@ struct Stored {
 
 type State = BTreeMap<Vec<u8>, Stored>;
 
+/// Keys that an update has read, and the revisions it found.
+type Reads = BTreeMap<Vec<u8>, Option<u64>>;
+
 fn key(number: u8) -> Key<'static> {
     Key::new(vec![b'k'; usize::from(number)]).unwrap()
 }
@@ -64,7 +67,7 @@ struct World {
     sealed: usize,
     visible: usize,
     views: Vec<(View, State, u64)>,
-    update: Option<(Update, State, u64, BTreeMap<Vec<u8>, Option<u64>>)>,
+    update: Option<(Update, State, u64, Reads)>,
     journal: Vec<Effect<'static>>,
     replayed: State,
     replayed_revision: u64,

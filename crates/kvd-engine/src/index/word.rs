@@ -83,10 +83,6 @@ impl Word {
         self.0 & KIND_MASK == NODE
     }
 
-    pub(super) fn is_link(self) -> bool {
-        self.0 & KIND_MASK == LINK
-    }
-
     pub(super) fn is_record(self) -> bool {
         self.0 & KIND_MASK == RECORD
     }

@@ -1,0 +1,159 @@
+//! What was measured, as it stands in the raw data: read again when the report is written. Knows nothing of how figures are
+//! shown, nor what is asked of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::args::Paths;
+use crate::keys::Dist;
+use crate::machine::Machine;
+use crate::measure::Work;
+use crate::sides::SideName;
+
+/// One kind of work on one side, in every round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    #[serde(flatten)]
+    pub(crate) place: Place,
+    pub(crate) side: SideName,
+    /// Which sides were in memory together: those of one number had their turns beside each other.
+    pub(crate) company: usize,
+    /// What a thread took for each operation, in the order of the rounds.
+    pub(crate) ns: Vec<f64>,
+}
+
+/// What cells have in common that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) work: Work,
+    pub(crate) keys: usize,
+    pub(crate) dist: Dist,
+    pub(crate) threads: usize,
+}
+
+/// One growth of one side.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Growth {
+    pub(crate) side: SideName,
+    pub(crate) keys: usize,
+    pub(crate) seconds: f64,
+    pub(crate) put: Latency,
+    pub(crate) get: Latency,
+}
+
+/// Nanoseconds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) count: u64,
+    pub(crate) p50: u64,
+    pub(crate) p99: u64,
+    pub(crate) p9999: u64,
+    pub(crate) max: u64,
+}
+
+/// One side under one allocator, in a process of its own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct MemoryResult {
+    pub(crate) side: SideName,
+    pub(crate) allocator: String,
+    /// What the environment asked of the allocator; empty for nothing.
+    pub(crate) variant: String,
+    pub(crate) keys: usize,
+    /// After each key was given a value.
+    pub(crate) loaded: Footprint,
+    /// After all were given values of other sizes, half of the keys were removed, and put back.
+    pub(crate) churned: Footprint,
+    /// What a get took, and a set of a present key, on one thread, by uniformly drawn keys.
+    pub(crate) get_ns: Vec<f64>,
+    pub(crate) set_ns: Vec<f64>,
+    /// How much of the memory was in huge pages at the end.
+    pub(crate) huge_page_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Footprint {
+    /// Above what the process had before it made the map.
+    pub(crate) resident_bytes: u64,
+    /// All bytes of keys and values.
+    pub(crate) payload_bytes: u64,
+}
+
+impl Footprint {
+    pub(crate) fn overhead_per_key(&self, keys: usize) -> f64 {
+        (self.resident_bytes as f64 - self.payload_bytes as f64) / keys as f64
+    }
+}
+
+/// What `kvd-bench engine` writes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EngineResults {
+    pub(crate) machine: Machine,
+    pub(crate) command: String,
+    pub(crate) rounds: u32,
+    pub(crate) seconds_per_cell: f64,
+    pub(crate) value_bytes: usize,
+    /// What was asked for and could not be measured, and why.
+    pub(crate) left_out: Vec<String>,
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) growth: Vec<Growth>,
+    /// The longest gaps that a thread sees which does nothing but read the clock, on every core at once.
+    pub(crate) noise: Vec<Latency>,
+    pub(crate) memory: Vec<MemoryResult>,
+}
+
+/// What `kvd-bench allocators` writes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AllocatorResults {
+    pub(crate) machine: Machine,
+    pub(crate) command: String,
+    pub(crate) value_bytes: usize,
+    /// One for each side, allocator, variant and round.
+    pub(crate) memory: Vec<MemoryResult>,
+}
+
+impl Paths {
+    pub(crate) fn engine(&self) -> PathBuf {
+        self.raw("engine.json")
+    }
+
+    pub(crate) fn allocators(&self) -> PathBuf {
+        self.raw("allocators.json")
+    }
+
+    pub(crate) fn report(&self) -> &Path {
+        self.report.as_deref().unwrap_or(Path::new("docs/BENCHMARKS.md"))
+    }
+
+    fn raw(&self, name: &str) -> PathBuf {
+        self.raw_dir.as_deref().unwrap_or(Path::new("docs/bench")).join(name)
+    }
+}
+
+/// # Errors
+/// The file can't be written.
+pub(crate) fn save(path: &Path, results: &impl Serialize) -> anyhow::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    }
+    let json = serde_json::to_string(results)? + "\n";
+    // A line for each result: small, and two runs can be told apart. Inside a string the quote would be escaped.
+    let json = json.replace("},{\"", "},\n{\"");
+    fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// What a file holds; nothing, if there is none.
+///
+/// # Errors
+/// The file can't be read, or holds something else.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let json = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let results = serde_json::from_str(&json);
+    Ok(Some(results.with_context(|| format!("{} is of another version: measure again", path.display()))?))
+}

@@ -1,0 +1,66 @@
+//! A benchmark that nobody runs for months must not be found broken on the day it is needed. It is never a timed test here:
+//! these prove that every scenario runs on every side, and that raw data and report come out of it.
+
+use std::fs;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+fn bench() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_kvd-bench"))
+}
+
+#[test]
+fn a_quick_run_measures_everything_and_keeps_what_people_wrote() {
+    let directory = tempfile::tempdir().unwrap();
+    let [raw, report] = ["raw", "BENCHMARKS.md"].map(|name| directory.path().join(name));
+    fs::write(&report, "# Benchmarks\n\nBy hand.\n").unwrap();
+    bench().args(["engine", "--quick", "--raw-dir"]).arg(&raw).arg("--report").arg(&report).assert().success();
+
+    let results: Value = serde_json::from_slice(&fs::read(raw.join("engine.json")).unwrap()).unwrap();
+    let count = |name: &str| results[name].as_array().unwrap().len();
+    // Gets by six sides and kvd's batches, with one thread and two; chained gets; three shares of sets by the five maps.
+    let spread = (6 + 1) * 2 + 6 + 3 * 5 * 2;
+    assert_eq!(count("cells"), 2 * spread + 5 * 2 + 2);
+    assert_eq!([count("growth"), count("noise"), count("memory"), count("left_out")], [5, 1, 5, 0]);
+    for cell in results["cells"].as_array().unwrap() {
+        let ns = cell["ns"].as_array().unwrap();
+        assert_eq!(ns.len(), 2, "{cell}");
+        assert!(ns.iter().all(|ns| ns.as_f64().unwrap() > 0.0), "{cell}");
+    }
+    let text = fs::read_to_string(&report).unwrap();
+    assert!(text.starts_with("# Benchmarks\n\nBy hand.\n"), "{text}");
+    for section in ["Gets, 1 thread", "Gets and sets, 2 threads", "Atomic sets, 1 thread", "More threads", "Memory"] {
+        assert!(text.contains(&format!("\n### {section}\n")), "{section}: {text}");
+    }
+
+    // The same report comes out of the raw data alone.
+    fs::write(&report, &text).unwrap();
+    bench().args(["report", "--raw-dir"]).arg(&raw).arg("--report").arg(&report).assert().success();
+    assert_eq!(fs::read_to_string(&report).unwrap(), text);
+}
+
+#[test]
+fn allocators_are_compared_in_processes_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().join("BENCHMARKS.md");
+    let assert = bench()
+        .args(["allocators", "--binary", env!("CARGO_BIN_EXE_kvd-bench"), "--keys", "1k", "--rounds", "1"])
+        .args(["--seconds-per-cell", "0.001", "--sides", "kvd,shards,floor", "--raw-dir"])
+        .arg(directory.path())
+        .arg("--report")
+        .arg(&report)
+        .assert();
+    assert.success();
+    let text = fs::read_to_string(&report).unwrap();
+    assert!(text.contains("\n### Allocators\n"), "{text}");
+    assert!(text.contains("| kvd | 1 k |") && text.contains("| shards | 1 k |"), "{text}");
+}
+
+#[test]
+fn a_report_without_data_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let assert = bench().args(["report", "--raw-dir"]).arg(directory.path()).assert();
+    let output = assert.failure().get_output().clone();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("measure first"));
+}
