@@ -9,7 +9,7 @@ BIN := $(TARGET_DIR)/release
 DATA := ./data
 
 .DEFAULT_GOAL := build
-.PHONY: build run stop test tree check fix bench-http install uninstall clean help
+.PHONY: build run stop test models asan tree check fix bench bench-alloc bench-http install uninstall clean help
 
 build: ## Build kvd and kvcli for use
 	$(CARGO) build --release --locked -p kvd -p kvcli
@@ -44,6 +44,17 @@ test: ## Run all tests; needs nothing but cargo
 	fi
 	$(CARGO) test --locked --workspace --doc
 
+# Each checker has a build of its own, since it brings its own locks and atomics.
+models: ## Check the engine's concurrency under model checkers: loom and shuttle
+	RUSTFLAGS="--cfg kvd_loom" $(CARGO) test --locked --release --target-dir $(TARGET_DIR)/loom -p kvd-engine --test loom
+	RUSTFLAGS="--cfg kvd_shuttle" $(CARGO) test --locked --target-dir $(TARGET_DIR)/shuttle -p kvd-engine --test shuttle
+
+# The sanitizer's switch is not stable; the toolchain takes it all the same when told so.
+asan: ## Run the engine's tests under AddressSanitizer
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" $(CARGO) test --locked --target-dir $(TARGET_DIR)/asan \
+		--target $$(rustc -vV | sed -n 's/^host: //p') -p kvd-engine \
+		--test concurrency --test histories --test memory --test model --test time_and_views
+
 tree: ## Put every header, library and program of this system in and get it back
 	$(CARGO) build --locked --workspace --bins
 	KVD_TREE=all $(CARGO) test --locked -p kvcli --test tree -- --nocapture
@@ -59,6 +70,20 @@ check: ## Check format, lints, style rules and documentation; changes nothing
 fix: ## Mend what can be mended by program: format and lints
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	$(CARGO) fmt --all
+
+bench: ## Compare the engine with other maps; takes 12 minutes, 17 GiB and a quiet machine
+	$(CARGO) run --release --locked -p kvd-bench -- engine
+
+# An allocator is chosen when a program is built, so there is one program for each.
+ALLOCATORS := mimalloc jemalloc system
+
+bench-alloc: ## Compare allocators, in memory and speed; takes 15 minutes and a quiet machine
+	@set -ex; for allocator in $(ALLOCATORS); do \
+		$(CARGO) build --release --locked -p kvd-bench --no-default-features --features $$allocator \
+			--target-dir $(TARGET_DIR)/bench-$$allocator; \
+	done
+	$(TARGET_DIR)/bench-mimalloc/release/kvd-bench allocators \
+		$(foreach allocator,$(ALLOCATORS),--binary $(TARGET_DIR)/bench-$(allocator)/release/kvd-bench)
 
 bench-http: build ## Compare HTTP with fasthttp; installs it from Debian's packages
 	$(CARGO) --locked xtask bench-http --bin-dir $(BIN)

@@ -81,6 +81,7 @@
 mod engine;
 mod expire;
 mod index;
+mod judge;
 mod planted;
 mod read;
 mod reclaim;

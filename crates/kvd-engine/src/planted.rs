@@ -5,7 +5,6 @@ use crate::sync::Ordering;
 
 /// A mistake from the protocol's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(any(kvd_loom, kvd_shuttle)), expect(dead_code, reason = "only a checker's build plants them"))]
 #[cfg_attr(not(any(kvd_loom, kvd_shuttle)), expect(unreachable_pub, reason = "exported in a checker's build alone"))]
 pub enum Bug {
     /// The revision is taken outside SEQ, and published afterwards.

@@ -184,7 +184,7 @@ fn collect<'g>(
     hashes: &[u64],
     guard: &'g Guard<'_>,
 ) -> Option<(Revision, Vec<Option<Found<'g>>>)> {
-    let now_ms = store.sequence.now_ms();
+    let (now_ms, visible_before) = (store.sequence.now_ms(), store.sequence.visible());
     hashes.iter().for_each(|hash| store.index.prefetch_bucket(*hash, guard));
     hashes.iter().for_each(|hash| store.index.prefetch_record(*hash, guard));
     let visible = Visible(&store.sequence);
@@ -199,6 +199,10 @@ fn collect<'g>(
                 return None;
             }
         }
+    }
+    // Where versions become visible without a change to their bucket, an absence has only VISIBLE to be dated by.
+    if store.sequence.keeps_versions() && store.sequence.visible() != visible_before {
+        return None;
     }
     // A time that moved could have ended a key before a commit that was seen.
     if store.sequence.now_ms() != now_ms {

@@ -26,6 +26,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::planted::{self, Bug};
 use crate::sync::{AtomicU64, Mutex, Ordering, Padded, fence, lock};
 
 /// Things a worker retires before it hands them over.
@@ -141,7 +142,8 @@ impl Collector {
             }
             // Relaxed: only moved under the lock that is held.
             let epoch = self.epoch.load(Ordering::Relaxed);
-            while state.bags.front().is_some_and(|bag| bag.epoch + 2 <= epoch) {
+            let epochs = if planted::is(Bug::FreedEarly) { 1 } else { 2 };
+            while state.bags.front().is_some_and(|bag| bag.epoch + epochs <= epoch) {
                 let bag = state.bags.pop_front().expect("the front was just seen");
                 let light = bag.garbage.into_iter().filter_map(|garbage| {
                     if garbage.bytes < HEAVY_BYTES {

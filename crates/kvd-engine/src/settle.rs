@@ -7,6 +7,7 @@ use std::collections::BinaryHeap;
 use kvd_types::Revision;
 
 use crate::engine::{Store, Worker};
+use crate::index::ReadPoints;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 /// Keys that wait, by the revision that the oldest read point must have reached. A slot with more than one version that waits
@@ -46,9 +47,9 @@ impl Settling {
 pub(crate) fn settle_due(store: &Store, worker: &mut Worker, keys: usize) -> bool {
     for _ in 0..keys {
         let Some(hash) = store.settling.pop(store.sequence.oldest_read_point()) else { return false };
-        store.sequence.enter().read_points(&mut worker.points);
         let guard = worker.reader.pin();
-        let (left, freed) = store.index.settle_hash(hash, &worker.points, &guard, &mut worker.trash);
+        let copy = |points: &mut ReadPoints| store.sequence.enter().read_points(points);
+        let (left, freed) = store.index.settle_hash(hash, &mut worker.points, copy, &guard, &mut worker.trash);
         let resize = store.index.is_resize_due_at(hash, &guard);
         if resize {
             store.index.resize(hash, &guard, &mut worker.trash);

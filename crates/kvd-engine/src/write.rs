@@ -14,12 +14,11 @@
 //! *Short cut*: one key, and nobody reads below the newest (seen inside SEQ): no node; the slot takes the record at once.
 
 use bytes::Bytes;
-use kvd_types::{
-    Condition, ContentType, Delete, Effect, Error, Etag, ItemFailure, Key, Reason, Reply, Revision, Set, Ttl,
-};
+use kvd_types::{Condition, ContentType, Delete, Effect, Error, ItemFailure, Key, Reason, Reply, Revision, Set, Ttl};
 
 use crate::engine::{Store, Worker};
 use crate::index::{Change, Commit, Draft, Home, Target, Version};
+use crate::judge::{etag, holds};
 use crate::planted::{self, Bug};
 use crate::reclaim::Guard;
 use crate::sequence::{Batch, Delta, Seq};
@@ -266,8 +265,16 @@ fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64
         }
         if !seq.keeps_versions() {
             let mut gone = None;
-            let revision = seq.commit(&delta, batch, |revision| gone = target.replace(change, revision));
-            drop(seq);
+            let revision = if planted::is(Bug::RevisionOutsideSeq) {
+                let revision = seq.commit(&delta, batch, |_| {});
+                drop(seq);
+                gone = target.replace(change, revision);
+                revision
+            } else {
+                let revision = seq.commit(&delta, batch, |revision| gone = target.replace(change, revision));
+                drop(seq);
+                revision
+            };
             target.account(&store.index, expires_at_ms, &guard);
             drop(home);
             if let Some(record) = gone {
@@ -410,12 +417,14 @@ fn try_commit_many(
         worker.trash.retire(commit.into_garbage());
         return refused.map(Err);
     }
-    let revision = seq.commit(&delta, batch, |revision| {
-        if planted::is(Bug::CommitKeyByKey) {
-            targets.iter().for_each(|(_, target, _)| target.set_revision(revision, &guard));
+    if planted::is(Bug::CommitKeyByKey) {
+        for (_, target, _) in &targets {
+            seq.commit(&Delta::default(), None, |revision| target.set_revision(revision, &guard));
+            drop(seq);
+            seq = store.sequence.enter();
         }
-        commit.store(revision);
-    });
+    }
+    let revision = seq.commit(&delta, batch, |revision| commit.store(revision));
     seq.read_points(&mut worker.points);
     drop(seq);
     for (at, target, expires_at_ms) in &targets {
@@ -442,9 +451,9 @@ fn settle_target(store: &Store, (points, trash): Parts<'_>, target: &Target<'_>,
     // Relaxed, both: a count that stands for nothing but itself.
     store.held.fetch_add(held, Ordering::Relaxed);
     store.held.fetch_sub(freed, Ordering::Relaxed); // as above
-    // A key that already had more than one version waits already.
+    // A key that had more than one version waits already, unless they were kept as history alone.
     if let Some(revision) = left
-        && target.is_plain()
+        && (target.is_plain() || points.history > 0)
     {
         store.settling.note(revision, hash);
     }
@@ -472,21 +481,4 @@ fn judge(store: &Store, items: &[Item<'_>], current: &[Current<'_>]) -> Result<(
     };
     let failures: Vec<ItemFailure> = items.iter().zip(current).enumerate().filter(failed).map(failure).collect();
     if failures.is_empty() { Ok(()) } else { Err(Error::PreconditionFailed { failures, total: items.len() }) }
-}
-
-/// Whether `condition` is true of a key's current version.
-pub(crate) fn holds(condition: &Condition, current: Option<Version<'_>>, store: &Store) -> bool {
-    match condition {
-        Condition::Always => true,
-        Condition::Absent => current.is_none(),
-        Condition::Exists => current.is_some(),
-        Condition::Revision(revision) => current.is_some_and(|version| version.revision == *revision),
-        Condition::AnyOf(tags) => current.is_some_and(|version| tags.contains(&etag(store, version))),
-        Condition::NoneOf(tags) => current.is_none_or(|version| !tags.contains(&etag(store, version))),
-        Condition::Value(value) => current.is_some_and(|version| version.record.value() == value),
-    }
-}
-
-fn etag(store: &Store, version: Version<'_>) -> Etag {
-    Etag { epoch: store.epoch, revision: version.revision }
 }

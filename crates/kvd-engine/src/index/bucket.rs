@@ -52,9 +52,15 @@ impl Bucket {
         self.header.load(Ordering::Acquire) & MOVED != 0 // pairs with the store in `set_moved`
     }
 
-    /// How often the bucket was changed: the same number before and after says that no key came and went in between.
+    /// How often the bucket was changed, and whether it is being changed.
     pub(super) fn changes(&self) -> u64 {
-        self.header.load(Ordering::Acquire) / CHANGE // pairs with the unlock
+        self.header.load(Ordering::Acquire) & !(WAITERS | MOVED) // pairs with the unlock
+    }
+
+    /// Whether no key came or went between two counts, and none is on its way: a slot may have been emptied by a commit that
+    /// is not visible yet, and holds the lock until it is.
+    pub(super) fn is_unchanged(before: u64, after: u64) -> bool {
+        before == after && before & LOCKED == 0
     }
 
     /// The slot with `key`, as a reader finds it: its word, loaded once.

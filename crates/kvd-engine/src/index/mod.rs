@@ -104,13 +104,13 @@ impl Index {
         horizon: &impl Horizon,
         guard: &'g Guard<'_>,
     ) -> Option<Version<'g>> {
-        let (_, bucket) = self.table.place(hash, guard);
+        let bucket = self.table.place_to_read(hash, guard);
         version::resolve(bucket.find(Word::tag_of(hash), key, guard), horizon, guard)
     }
 
     /// As `get`, and with it what tells a later look whether the key came and went in between.
     pub(crate) fn look<'g>(&self, hash: u64, key: &[u8], horizon: &impl Horizon, guard: &'g Guard<'_>) -> Seen<'g> {
-        let (_, bucket) = self.table.place(hash, guard);
+        let bucket = self.table.place_to_read(hash, guard);
         // The count before the slots: a change that the slots show comes with a later count at the latest at its unlock.
         let changes = bucket.changes();
         let version = version::resolve(bucket.find(Word::tag_of(hash), key, guard), horizon, guard);
@@ -126,7 +126,7 @@ impl Index {
     /// Asks the processor to fetch the record of a key. Its bucket should be at hand.
     #[inline]
     pub(crate) fn prefetch_record(&self, hash: u64, guard: &Guard<'_>) {
-        let (_, bucket) = self.table.place(hash, guard);
+        let bucket = self.table.place_to_read(hash, guard);
         bucket.prefetch(Word::tag_of(hash));
     }
 
@@ -171,16 +171,19 @@ impl Index {
         self.table.resize(hash, &|record| self.hash(record.key()), guard, trash);
     }
 
-    /// Settles the keys that have this hash and more than one version. Returns the newest revision of what still has, and the
+    /// Settles the keys that have this hash and more than one version. `copy` takes the read points; under the lock, so that
+    /// no version can come, and a reader for it, that they don't know. Returns the newest revision of what still has, and the
     /// bytes that went.
     pub(crate) fn settle_hash(
         &self,
         hash: u64,
-        points: &ReadPoints,
+        points: &mut ReadPoints,
+        copy: impl FnOnce(&mut ReadPoints),
         guard: &Guard<'_>,
         trash: &mut Trash,
     ) -> (Option<Revision>, u64) {
         let home = self.lock(hash, guard);
+        copy(points);
         let (mut left, mut freed) = (None, 0);
         let mut emptied = 0;
         home.locked.nodes(Word::tag_of(hash), guard, |slot| {
@@ -301,7 +304,9 @@ impl Seen<'_> {
     pub(crate) fn is_same(&self, later: &Seen<'_>) -> bool {
         match (&self.version, &later.version) {
             (Some(one), Some(other)) => one.record.is_same(other.record) && one.revision == other.revision,
-            (None, None) => std::ptr::eq(self.bucket, later.bucket) && self.changes == later.changes,
+            (None, None) => {
+                std::ptr::eq(self.bucket, later.bucket) && Bucket::is_unchanged(self.changes, later.changes)
+            }
             _ => false,
         }
     }

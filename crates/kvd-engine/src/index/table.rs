@@ -102,11 +102,21 @@ impl Table {
         let mut segment = self.segment(hash, guard);
         loop {
             let bucket = segment.bucket_at(segment.index_of(hash), guard);
-            if !bucket.is_moved() || planted::is(Bug::IgnoreMoved) {
+            if !bucket.is_moved() {
                 return (segment, bucket);
             }
             segment = segment.forward(hash, guard);
         }
+    }
+
+    /// The bucket that a reader looks into.
+    #[inline]
+    pub(super) fn place_to_read<'g>(&self, hash: u64, guard: &'g Guard<'_>) -> &'g Bucket {
+        if planted::is(Bug::IgnoreMoved) {
+            let segment = self.segment(hash, guard);
+            return segment.bucket_at(segment.index_of(hash), guard);
+        }
+        self.place(hash, guard).1
     }
 
     /// Asks the processor to fetch the bucket of a hash.

@@ -1,0 +1,481 @@
+//! The engine under a checker of all interleavings, and of all values that weakly ordered loads may return: small models with a
+//! few threads and one or two operations each, where a loss of order would show. Each model is also run with a mistake planted
+//! that it must find. Only in a build with `--cfg kvd_loom`: there a bucket has two slots, and splits above one key.
+//!
+//! Interleavings are bounded by preemptions: threads are descheduled at any step, but in one run only so often.
+#![cfg(kvd_loom)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use kvd_engine::{Bug, Config, Engine, Found, Visibility, Worker, plant};
+use kvd_types::*;
+use loom::thread::{self, JoinHandle};
+
+/// What a model found: nothing, or which promise was broken.
+type Verdict = Result<(), String>;
+
+/// How a broken promise is told from a model that could not be run.
+const BROKEN: &str = "broken promise";
+
+/// The checker's own word for memory that is looked at by a thread to which nobody has published it.
+const UNPUBLISHED: &str = "Causality violation";
+
+/// Explores a model. The verdict becomes a panic only when everything of the run is gone, since what is dropped in a panic
+/// would ask the checker for more.
+fn explore(name: &str, preemptions: usize, model: fn() -> Verdict) -> Verdict {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 1_000_000;
+    let (begin, runs) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&runs);
+    let run = move || {
+        counted.fetch_add(1, Ordering::Relaxed); // a count, on one thread
+        model().unwrap_or_else(|promise| panic!("{BROKEN}: {promise}"));
+    };
+    let result = catch_unwind(AssertUnwindSafe(|| builder.check(run)));
+    let runs = runs.load(Ordering::Relaxed); // a count, on one thread
+    report(&format!("{name}: {runs} executions, {:.1} s", begin.elapsed().as_secs_f32()));
+    assert!(runs > 1 || result.is_err(), "{name}: a model without interleavings promises nothing");
+    result.map_err(|panic| match panic.downcast::<String>() {
+        Ok(message) => *message,
+        Err(_) => "no message".to_owned(),
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "how large a model is, for who runs it with --nocapture")]
+fn report(line: &str) {
+    eprintln!("{line}");
+}
+
+/// The promise holds in every interleaving.
+fn holds(preemptions: usize, model: fn() -> Verdict) {
+    if let Err(message) = explore("holds", preemptions, model) {
+        panic!("{message}");
+    }
+}
+
+/// The model notices that `bug` was planted, by the promise it is about.
+fn catches(bug: Bug, preemptions: usize, model: fn() -> Verdict) {
+    plant(Some(bug));
+    let verdict = explore(&format!("{bug:?}"), preemptions, model);
+    plant(None);
+    let message = verdict.expect_err("the planted mistake was not found");
+    assert!(message.starts_with(BROKEN) || message.contains(UNPUBLISHED), "{bug:?} was found by accident: {message}");
+}
+
+fn promise(kept: bool, what: impl FnOnce() -> String) -> Verdict {
+    if kept { Ok(()) } else { Err(what()) }
+}
+
+fn key(name: &str) -> Key<'_> {
+    Key::new(name.as_bytes()).unwrap()
+}
+
+fn revision_of(found: Option<Found<'_>>) -> u64 {
+    found.map_or(0, |found| found.revision().0)
+}
+
+/// For the thread of the model itself, before it reads. The checker sees that a load may also come first when the store came
+/// first in the run that it varies, but not the other way round: a reader that is done before others begin is the only run.
+fn let_others_begin() {
+    thread::yield_now();
+}
+
+/// A thread's engine and worker. Made before any thread begins, so that making it is not part of the interleavings.
+struct Client {
+    engine: Engine,
+    worker: Worker,
+}
+
+impl Client {
+    fn new(engine: &Engine) -> Client {
+        Client { engine: engine.clone(), worker: engine.worker() }
+    }
+
+    /// Runs `body` on a thread of its own, and gives the client back: its end is not part of the interleavings either.
+    fn spawn<R: 'static>(mut self, body: impl FnOnce(&mut Client) -> R + 'static) -> JoinHandle<(Client, R)> {
+        thread::spawn(move || {
+            let result = body(&mut self);
+            (self, result)
+        })
+    }
+
+    fn execute(&mut self, command: &Command<'_>) -> Result<Reply, Error> {
+        self.engine.execute(&mut self.worker, command)
+    }
+
+    fn set_if(&mut self, name: &str, condition: Condition, ttl: Ttl) -> Option<u64> {
+        let set = Set { condition, ttl, ..Set::new(key(name), "v") };
+        match self.execute(&Command::Set(set)) {
+            Ok(Reply::Set { revision, .. }) => Some(revision.0),
+            Err(Error::PreconditionFailed { .. }) => None,
+            other => panic!("a set is done or its condition fails: {other:?}"),
+        }
+    }
+
+    fn set(&mut self, name: &str) -> u64 {
+        self.set_if(name, Condition::Always, Ttl::None).expect("there is no condition")
+    }
+
+    fn multi_set(&mut self, names: &[&str]) -> u64 {
+        let sets = names.iter().map(|name| Set::new(key(name), "v")).collect();
+        match self.execute(&Command::MultiSet { sets }) {
+            Ok(Reply::MultiSet { revision, .. }) => revision.0,
+            other => panic!("a multi-set has no condition: {other:?}"),
+        }
+    }
+
+    /// The key's revision; 0 if it is absent.
+    fn get(&mut self, name: &str) -> u64 {
+        self.engine.get_with(&mut self.worker, name.as_bytes(), revision_of)
+    }
+
+    /// One get after the other, under one pin.
+    fn get_each<const N: usize>(&mut self, names: [&str; N]) -> [u64; N] {
+        let mut revisions = [0; N];
+        let keys = names.map(str::as_bytes);
+        self.engine.get_many(&mut self.worker, &keys, |at, found| revisions[at] = revision_of(found));
+        revisions
+    }
+
+    /// All of one revision, which comes first.
+    fn multi_get(&mut self, names: &[&str]) -> (u64, Vec<u64>) {
+        let keys = names.iter().map(|name| key(name)).collect();
+        match self.execute(&Command::MultiGet { keys, require_all: false }) {
+            Ok(Reply::MultiGot { revision, entries }) => {
+                let of = |entry: Option<Entry>| entry.map_or(0, |entry| entry.revision.0);
+                (revision.0, entries.into_iter().map(of).collect())
+            }
+            other => panic!("a multi-get of missing keys is no error: {other:?}"),
+        }
+    }
+}
+
+/// A store in which `x` has revision 1 and `y` has 2, settled, and so many clients.
+fn store<const N: usize>(config: Config) -> (Engine, [Client; N]) {
+    let engine = Engine::open(config);
+    let mut clients = std::array::from_fn(|_| Client::new(&engine));
+    let first: &mut Client = &mut clients[0];
+    first.set("x");
+    first.set("y");
+    let (sealed, _) = engine.seal();
+    engine.make_visible(sealed);
+    engine.maintain(&mut first.worker);
+    (engine, clients)
+}
+
+/// Two commits, of one key each, and two readers that look at the keys in opposite orders.
+fn two_commits_and_two_readers() -> Verdict {
+    let (_engine, [x_writer, y_writer, reader, mut main]) = store(Config::default());
+    let x_writer = x_writer.spawn(|client| client.set("x"));
+    let y_writer = y_writer.spawn(|client| client.set("y"));
+    let reader = reader.spawn(|client| client.get_each(["y", "x"]));
+    let_others_begin();
+    let [x_first, y_second] = main.get_each(["x", "y"]);
+    let (_x, x_new) = x_writer.join().unwrap();
+    let (_y, y_new) = y_writer.join().unwrap();
+    let (_reader, [y_first, x_second]) = reader.join().unwrap();
+    promise(!(x_first == x_new && y_new < x_new) || y_second == y_new, || {
+        format!("x at {x_first}, then y at {y_second}, though y is older: {y_new}")
+    })?;
+    promise(!(y_first == y_new && x_new < y_new) || x_second == x_new, || {
+        format!("y at {y_first}, then x at {x_second}, though x is older: {x_new}")
+    })
+}
+
+#[test]
+fn readers_agree_on_the_order_of_commits() {
+    holds(2, two_commits_and_two_readers);
+}
+
+#[test]
+fn stores_that_do_not_publish_are_found() {
+    catches(Bug::RelaxedPublish, 2, two_commits_and_two_readers);
+    catches(Bug::RelaxedPublish, 2, a_commit_of_two_keys_and_gets);
+}
+
+/// A commit of two keys, then one of `y` alone, and gets of both in both orders.
+fn a_commit_of_two_keys_and_gets() -> Verdict {
+    let (_engine, [writer, mut main]) = store(Config::default());
+    let writer = writer.spawn(|client| (client.multi_set(&["x", "y"]), client.set("y")));
+    let_others_begin();
+    let [y, x, y_again] = main.get_each(["y", "x", "y"]);
+    let (_writer, (both, _)) = writer.join().unwrap();
+    promise(y < both || x == both, || format!("y at {y}, then x at {x}, of a commit {both} of both"))?;
+    promise(x < both || y_again >= both, || format!("x at {x}, then y at {y_again}, of a commit {both} of both"))
+}
+
+#[test]
+fn gets_see_a_commit_of_two_keys_as_a_whole() {
+    holds(2, a_commit_of_two_keys_and_gets);
+}
+
+/// A commit of two keys and a multi-get of both.
+fn a_commit_of_two_keys_and_a_multi_get() -> Verdict {
+    let (_engine, [writer, mut main]) = store(Config::default());
+    let writer = writer.spawn(|client| client.multi_set(&["x", "y"]));
+    let_others_begin();
+    let (at, seen) = main.multi_get(&["x", "y"]);
+    let (_writer, both) = writer.join().unwrap();
+    let state = if at < both { [1, 2] } else { [both, both] };
+    promise(seen == state, || format!("{seen:?} at {at}, where it was {state:?}"))
+}
+
+#[test]
+fn a_multi_get_is_of_one_revision() {
+    holds(1, a_commit_of_two_keys_and_a_multi_get);
+    catches(Bug::SingleCollect, 2, a_commit_of_two_keys_and_a_multi_get);
+}
+
+/// Two commits of one key that are not visible at once, who makes them visible, and a get.
+fn two_commits_that_become_visible_later() -> Verdict {
+    let config = Config { visibility: Visibility::WhenDurable, ..Config::default() };
+    let (engine, [writer, mut main]) = store(config);
+    let writer = writer.spawn(|client| {
+        client.set("x");
+        client.set("x");
+    });
+    let flusher = engine.clone();
+    let flusher = thread::spawn(move || {
+        let (sealed, _) = flusher.seal();
+        flusher.make_visible(sealed);
+    });
+    let_others_begin();
+    let before = engine.revision().0;
+    let x = main.get("x");
+    let after = engine.revision().0;
+    writer.join().unwrap();
+    flusher.join().unwrap();
+    // Up to revision 2 the newest of `x` is 1.
+    let least = if before == 2 { 1 } else { before };
+    promise(least <= x && x <= after, || format!("x at {x}, where {before} to {after} was visible"))
+}
+
+#[test]
+fn a_get_is_of_what_is_visible_while_it_runs() {
+    holds(3, two_commits_that_become_visible_later);
+}
+
+#[test]
+fn a_revision_loaded_before_the_old_version_is_found() {
+    catches(Bug::RevisionBeforeOld, 3, two_commits_that_become_visible_later);
+}
+
+#[test]
+fn a_version_dropped_while_its_group_is_synced_is_found() {
+    catches(Bug::SettleForgetsSealed, 3, two_commits_that_become_visible_later);
+}
+
+/// A new key that splits the segment, beside writes and gets of the key that is there. `set` writes that key.
+fn a_split(set: fn(&mut Client) -> u64) -> Verdict {
+    let engine = Engine::open(Config { segment_buckets_max: 1, ..Config::default() });
+    let [mut main, inserter, writer] = std::array::from_fn(|_| Client::new(&engine));
+    let old = main.set("x");
+    let inserter = inserter.spawn(|client| (client.set("y"), client.get("x")));
+    let writer = writer.spawn(move |client| (set(client), client.get("x")));
+    let_others_begin();
+    let first = main.get_each(["x", "x"]);
+    let (_inserter, (y, beside)) = inserter.join().unwrap();
+    let (_writer, (new, own)) = writer.join().unwrap();
+    let last = main.get_each(["x", "y"]);
+    promise(own == new, || format!("x at {own} after its own write {new}"))?;
+    promise(old <= first[0] && first[0] <= first[1] && first[1] <= new, || format!("x at {first:?} of {old}, {new}"))?;
+    promise(beside == new || beside == old && y < new, || format!("x at {beside} after y at {y}, of {old}, {new}"))?;
+    promise(last == [new, y], || format!("x and y at {last:?} in the end, of {new} and {y}"))
+}
+
+fn a_split_beside_a_set() -> Verdict {
+    a_split(|client| client.set("x"))
+}
+
+fn a_split_beside_a_commit_of_many() -> Verdict {
+    a_split(|client| client.multi_set(&["x"]))
+}
+
+#[test]
+fn a_split_loses_nothing() {
+    holds(2, a_split_beside_a_set);
+}
+
+#[test]
+fn a_reader_that_ignores_where_keys_went_is_found() {
+    catches(Bug::IgnoreMoved, 1, a_split_beside_a_commit_of_many);
+}
+
+#[test]
+fn a_split_loses_nothing_of_a_larger_commit() {
+    holds(1, a_split_beside_a_commit_of_many);
+}
+
+/// A value that tells when the store has freed it. Large enough to be shared with the store instead of copied.
+struct Watched(Arc<AtomicBool>);
+
+static LARGE: [u8; 16 << 10] = [b'v'; 16 << 10];
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &LARGE
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed); // one thread runs all of a model
+    }
+}
+
+/// A key that is overwritten, and what it held freed, beside a get that looks at what it held for a while.
+fn memory_under_a_reader() -> Verdict {
+    let engine = Engine::open(Config::default());
+    let [mut main, writer] = std::array::from_fn(|_| Client::new(&engine));
+    let freed = Arc::new(AtomicBool::new(false));
+    let set = Set::new(key("x"), Bytes::from_owner(Watched(Arc::clone(&freed))));
+    main.execute(&Command::Set(set)).unwrap();
+    let writer = writer.spawn(|client| {
+        client.set("x");
+        client.engine.maintain(&mut client.worker);
+        client.engine.maintain(&mut client.worker);
+    });
+    let_others_begin();
+    let seen_freed = main.engine.get_with(&mut main.worker, b"x", |found| {
+        let is_old = revision_of(found) == 1;
+        let is_freed = || is_old && freed.load(Ordering::Relaxed); // one thread runs all of a model
+        let before = is_freed();
+        thread::yield_now();
+        before || is_freed()
+    });
+    let (mut writer, ()) = writer.join().unwrap();
+    engine.maintain(&mut writer.worker);
+    promise(!seen_freed, || "a value was freed while it was looked at".to_owned())?;
+    promise(freed.load(Ordering::Relaxed), || "a value that nobody looks at was not freed".to_owned()) // as above
+}
+
+#[test]
+fn memory_freed_one_epoch_early_is_found() {
+    catches(Bug::FreedEarly, 3, memory_under_a_reader);
+}
+
+#[test]
+fn what_a_reader_looks_at_is_not_freed() {
+    holds(3, memory_under_a_reader);
+}
+
+/// Two writers of one key that must not exist.
+fn two_writers_of_one_absent_key() -> Verdict {
+    let engine = Engine::open(Config::default());
+    let [mut main, other] = std::array::from_fn(|_| Client::new(&engine));
+    let other = other.spawn(|client| client.set_if("x", Condition::Absent, Ttl::None));
+    let_others_begin();
+    let mine = main.set_if("x", Condition::Absent, Ttl::None);
+    let (_other, others) = other.join().unwrap();
+    promise(mine.is_some() != others.is_some(), || format!("won: {mine:?} and {others:?}"))?;
+    let x = main.get("x");
+    promise(Some(x) == mine.or(others), || format!("x at {x}, won: {mine:?} and {others:?}"))
+}
+
+#[test]
+fn of_two_writers_of_an_absent_key_one_wins() {
+    holds(3, two_writers_of_one_absent_key);
+}
+
+/// A view begun after a get, beside an overwrite.
+fn a_get_and_then_a_view() -> Verdict {
+    let (engine, [writer, mut main]) = store(Config::default());
+    let writer = writer.spawn(|client| client.set("x"));
+    let_others_begin();
+    let seen = main.get("x");
+    let view = engine.view().unwrap();
+    let entries = [(); 2].map(|()| view.get(&engine, &mut main.worker, &key("x")).unwrap());
+    let [first, second] = entries.map(|entry| entry.map_or(0, |entry| entry.revision.0));
+    let at = view.revision().0;
+    drop(view);
+    let (_writer, new) = writer.join().unwrap();
+    let state = if at < new { 1 } else { new };
+    promise(first == state && second == state, || format!("x at {first} and {second} in a view of {at}"))?;
+    promise(seen <= first, || format!("x at {seen}, then at {first} in a view"))
+}
+
+#[test]
+fn a_view_is_one_state_and_none_before_what_was_seen() {
+    holds(3, a_get_and_then_a_view);
+    catches(Bug::PinWithoutSeq, 3, a_get_and_then_a_view);
+}
+
+/// An update that reads two keys which are only written together.
+fn an_update_beside_a_commit_of_two_keys() -> Verdict {
+    let (engine, [writer, mut main]) = store(Config::default());
+    let writer = writer.spawn(|client| client.multi_set(&["x", "y"]));
+    let_others_begin();
+    let mut update = engine.update().unwrap();
+    let mut read = |name| {
+        let entry = update.get(&engine, &mut main.worker, &key(name)).unwrap();
+        entry.map_or(0, |entry| entry.revision.0)
+    };
+    let seen = [read("x"), read("y")];
+    drop(update);
+    let (_writer, both) = writer.join().unwrap();
+    promise(seen == [1, 2] || seen == [both, both], || format!("x and y at {seen:?} in one transaction"))
+}
+
+#[test]
+fn an_update_reads_one_state() {
+    holds(2, an_update_beside_a_commit_of_two_keys);
+    catches(Bug::UpdateReadsNewest, 2, an_update_beside_a_commit_of_two_keys);
+}
+
+/// Two updates: each finds the other's key absent and creates its own.
+fn two_updates_that_exclude_each_other() -> Verdict {
+    fn create(client: &mut Client, own: &'static str, other: &str) -> bool {
+        let engine = client.engine.clone();
+        let mut update = engine.update().unwrap();
+        let is_free = update.get(&engine, &mut client.worker, &key(other)).unwrap().is_none();
+        if is_free {
+            update.set(Set::new(key(own), "v")).unwrap();
+        }
+        update.commit(&engine, &mut client.worker).is_ok() && is_free
+    }
+    let engine = Engine::open(Config::default());
+    let [mut main, other] = std::array::from_fn(|_| Client::new(&engine));
+    let other = other.spawn(|client| create(client, "y", "x"));
+    let_others_begin();
+    let mine = create(&mut main, "x", "y");
+    let (_other, others) = other.join().unwrap();
+    promise(!(mine && others), || "both were created, each because the other was absent".to_owned())
+}
+
+#[test]
+fn updates_that_exclude_each_other_do() {
+    holds(2, two_updates_that_exclude_each_other);
+    catches(Bug::AbsentNotRead, 2, two_updates_that_exclude_each_other);
+}
+
+/// A store at time 10 whose `x` ends at 20.
+fn store_with_an_end<const N: usize>() -> (Engine, [Client; N]) {
+    let engine = Engine::open(Config::default());
+    let mut clients = std::array::from_fn(|_| Client::new(&engine));
+    engine.tick(10);
+    let first: &mut Client = &mut clients[0];
+    first.set_if("x", Condition::Always, Ttl::At(20));
+    (engine, clients)
+}
+
+/// A key whose time comes, beside a write on the condition that it exists.
+fn a_write_to_what_exists_and_the_end() -> Verdict {
+    let (engine, [writer, mut main]) = store_with_an_end();
+    let writer = writer.spawn(|client| client.set_if("x", Condition::Exists, Ttl::None));
+    let_others_begin();
+    engine.tick(20);
+    let seen = [main.get("x"), main.get("x")];
+    writer.join().unwrap();
+    promise(seen[0] != 0 || seen[1] == 0, || format!("x had ended, and came back at {seen:?}"))
+}
+
+#[test]
+fn what_has_ended_does_not_exist_for_a_condition() {
+    holds(3, a_write_to_what_exists_and_the_end);
+    catches(Bug::NoExpiryRecheck, 3, a_write_to_what_exists_and_the_end);
+}
