@@ -231,3 +231,13 @@ fn a_single_collect_is_caught() {
 fn absence_compared_by_emptiness_is_caught() {
     catches(Bug::AbsentByEmptiness, absent_before_and_after);
 }
+
+#[test]
+fn keys_of_one_commit_that_appear_one_by_one_are_caught() {
+    catches(Bug::CommitKeyByKey, multi_set_is_one_step);
+}
+
+#[test]
+fn a_revision_published_outside_seq_is_caught() {
+    catches(Bug::RevisionOutsideSeq, what_a_client_sees_only_gets_newer);
+}
