@@ -59,6 +59,8 @@ pub(crate) struct Committed {
     pub(crate) revision: Revision,
     /// Keys that had a value before, of those to be changed.
     pub(crate) existed: usize,
+    /// Whether keys came or went, so that segments may have to grow or shrink.
+    counted: bool,
 }
 
 impl<'c> Item<'c> {
@@ -227,7 +229,7 @@ fn commit_one(store: &Store, worker: &mut Worker, item: Item<'_>) -> Result<Comm
             break outcome?;
         }
     };
-    after_commit(store, worker, &[hash]);
+    after_commit(store, worker, &[hash][..usize::from(committed.counted)]);
     Ok(committed)
 }
 
@@ -243,7 +245,7 @@ fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64
     }
     let existed = usize::from(current.alive.is_some());
     if !current.is_changed_by(&item.operation) {
-        return Some(Ok(Committed { revision: store.sequence.last(), existed }));
+        return Some(Ok(Committed { revision: store.sequence.last(), existed, counted: false }));
     }
     let change = change(item, &current, now_ms);
     let expires_at_ms = expiry_of(&change);
@@ -275,12 +277,12 @@ fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64
                 drop(seq);
                 revision
             };
-            target.account(&store.index, expires_at_ms, &guard);
+            let counted = target.account(&store.index, expires_at_ms, &guard);
             drop(home);
             if let Some(record) = gone {
                 worker.trash.retire(record.into_garbage());
             }
-            return Some(Ok(Committed { revision, existed }));
+            return Some(Ok(Committed { revision, existed, counted }));
         }
         // Someone began to read in between: with a node after all.
     }
@@ -300,8 +302,8 @@ fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64
     seq.read_points(&mut worker.points);
     drop(seq);
     settle_target(store, worker_parts(&worker.points, &mut worker.trash), &target, hash, &guard);
-    target.account(&store.index, expires_at_ms, &guard);
-    Some(Ok(Committed { revision, existed }))
+    let counted = target.account(&store.index, expires_at_ms, &guard);
+    Some(Ok(Committed { revision, existed, counted }))
 }
 
 /// The commit of many keys: all change by one store.
@@ -322,7 +324,7 @@ pub(crate) fn commit_many(
             break outcome?;
         }
     };
-    after_commit(store, worker, &hashes);
+    after_commit(store, worker, if committed.counted { &hashes } else { &[] });
     Ok(committed)
 }
 
@@ -374,7 +376,7 @@ fn try_commit_many(
     let to_change: Vec<usize> =
         (0..items.len()).filter(|at| !earlier[*at] && current[*at].is_changed_by(&items[*at].operation)).collect();
     if to_change.is_empty() {
-        return Some(Ok(Committed { revision: store.sequence.last(), existed }));
+        return Some(Ok(Committed { revision: store.sequence.last(), existed, counted: false }));
     }
 
     // New keys need slots: all are made sure of first, since that may move words, and then every slot is looked for again.
@@ -427,14 +429,15 @@ fn try_commit_many(
     let revision = seq.commit(&delta, batch, |revision| commit.store(revision));
     seq.read_points(&mut worker.points);
     drop(seq);
+    let mut counted = false;
     for (at, target, expires_at_ms) in &targets {
         target.set_revision(revision, &guard);
         settle_target(store, worker_parts(&worker.points, &mut worker.trash), target, hashes[*at], &guard);
-        target.account(&store.index, *expires_at_ms, &guard);
+        counted |= target.account(&store.index, *expires_at_ms, &guard);
     }
     drop(homes);
     worker.trash.retire(commit.into_garbage());
-    Some(Ok(Committed { revision, existed }))
+    Some(Ok(Committed { revision, existed, counted }))
 }
 
 type Parts<'w> = (&'w crate::index::ReadPoints, &'w mut crate::reclaim::Trash);
@@ -460,14 +463,15 @@ fn settle_target(store: &Store, (points, trash): Parts<'_>, target: &Target<'_>,
 }
 
 /// What comes after a commit, when no lock is held any more.
-fn after_commit(store: &Store, worker: &mut Worker, hashes: &[u64]) {
-    let guard = worker.reader.pin();
-    for hash in hashes {
-        if store.index.is_resize_due_at(*hash, &guard) {
-            store.index.resize(*hash, &guard, &mut worker.trash);
+fn after_commit(store: &Store, worker: &mut Worker, counted: &[u64]) {
+    if !counted.is_empty() {
+        let guard = worker.reader.pin();
+        for hash in counted {
+            if store.index.is_resize_due_at(*hash, &guard) {
+                store.index.resize(*hash, &guard, &mut worker.trash);
+            }
         }
     }
-    drop(guard);
     settle::settle_due(store, worker, SETTLED_IN_PASSING);
 }
 

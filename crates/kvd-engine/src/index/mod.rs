@@ -286,16 +286,22 @@ impl Target<'_> {
         (left, settled.freed_bytes)
     }
 
-    /// Counts the key in or out of its segment, and notes when it expires. Under the bucket's lock, after the commit.
-    pub(crate) fn account(&self, index: &Index, expires_at_ms: Option<u64>, guard: &Guard<'_>) {
-        let header = self.segment.header(guard);
+    /// Counts the key in or out of its segment, and notes when it expires. Under the bucket's lock, after the commit. Returns
+    /// whether the segment has more or fewer keys now. An overwrite leaves the segment's header alone: it would cost a miss.
+    pub(crate) fn account(&self, index: &Index, expires_at_ms: Option<u64>, guard: &Guard<'_>) -> bool {
         let is_empty = self.slot.word().is_empty();
+        let is_counted = self.is_new != is_empty;
+        if !is_counted && expires_at_ms.is_none() {
+            return false;
+        }
+        let header = self.segment.header(guard);
         let change = u64::from(!is_empty).wrapping_sub(u64::from(!self.is_new));
         header.keys.fetch_add(change, Ordering::Relaxed); // a count: a hint, but exact under all locks of the segment
         if let Some(at) = expires_at_ms {
             header.earliest_expiry.fetch_min(at, Ordering::Relaxed); // a bound, looked at by the sweep
             index.expires.store(true, Ordering::Relaxed); // stands for nothing but itself: the next sweep will do
         }
+        is_counted
     }
 }
 
