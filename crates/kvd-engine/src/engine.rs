@@ -13,7 +13,7 @@ use crate::settle::Settling;
 use crate::stats::{Counters, Registry, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::transaction::{Update, View};
-use crate::{expire, read, settle, write};
+use crate::{expire, read, room, write};
 
 /// What a store is opened with. The engine draws no random numbers of its own, so the same configuration and the same
 /// commands give the same store.
@@ -185,11 +185,7 @@ impl Engine {
     /// Frees what can be freed: retired memory, large values among it, and versions that nobody reads any more. For a thread
     /// that serves no one.
     pub fn maintain(&self, worker: &mut Worker) {
-        let store = self.store(worker);
-        while settle::settle_due(store, worker, 256) {}
-        worker.trash.hand_over();
-        store.collector.collect();
-        while store.collector.free_heavy() {}
+        room::clean_up(self.store(worker), worker);
     }
 
     /// For the journal's writer: ends a group of commits and takes what is queued, in order of revision. The revision is that

@@ -36,9 +36,9 @@ fn remove(store: &Store, worker: &mut Worker, expired: Vec<Vec<u8>>) {
     let keys: Vec<Key<'_>> = expired.into_iter().filter_map(|key| Key::new(key).ok()).collect();
     let expire = |key| Item { key, condition: &Condition::Always, operation: Operation::Expire };
     let items: Vec<Item<'_>> = keys.iter().map(expire).collect();
-    let keys_before = items.len();
     // Refused only when the store is closed: then nothing needs to go any more.
-    if write::commit_many(store, worker, &items, false).is_ok() {
-        worker.counters.expired(keys_before);
+    if let Ok(committed) = write::commit_many(store, worker, &items, false) {
+        // Not all that were found: one may have been given a later end meanwhile.
+        worker.counters.expired(committed.changed);
     }
 }

@@ -31,18 +31,20 @@ pub(crate) fn make(store: &Store, worker: &mut Worker, needed: u64) -> Result<()
     if !is_short() {
         return Ok(());
     }
-    let clean_up = |worker: &mut Worker| {
-        while settle::settle_due(store, worker, 256) {}
-        worker.trash.hand_over();
-        store.collector.collect();
-        while store.collector.free_heavy() {}
-    };
-    clean_up(worker);
+    clean_up(store, worker);
     while is_short() && held() > store.memory_bytes_max / HELD_SHARE && store.sequence.revoke_oldest() {
-        clean_up(worker);
+        clean_up(store, worker);
     }
     if is_short() {
         return Err(Error::MemoryFull { needed, used: used(), max: store.memory_bytes_max });
     }
     Ok(())
+}
+
+/// Frees all that can be freed: versions that nobody reads any more, and retired memory.
+pub(crate) fn clean_up(store: &Store, worker: &mut Worker) {
+    while settle::settle_due(store, worker, 256) {}
+    worker.trash.hand_over();
+    store.collector.collect();
+    while store.collector.free_heavy() {}
 }

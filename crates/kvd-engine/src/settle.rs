@@ -50,8 +50,7 @@ pub(crate) fn settle_due(store: &Store, worker: &mut Worker, keys: usize) -> boo
         let guard = worker.reader.pin();
         let copy = |points: &mut ReadPoints| store.sequence.enter().read_points(points);
         let (left, freed) = store.index.settle_hash(hash, &mut worker.points, copy, &guard, &mut worker.trash);
-        let resize = store.index.is_resize_due_at(hash, &guard);
-        if resize {
+        if store.index.is_resize_due_at(hash, &guard) {
             store.index.resize(hash, &guard, &mut worker.trash);
         }
         drop(guard);

@@ -25,6 +25,13 @@ impl Point {
         Ok(Point { store: Arc::clone(store), pinned: store.sequence.pin(at_last)? })
     }
 
+    /// The store that is read, for who brings a worker of it: another's pin would protect nothing here.
+    fn store<'s>(&self, engine: &'s Engine, worker: &Worker) -> &'s Store {
+        let store = engine.store(worker);
+        assert!(std::ptr::eq(store, &*self.store), "a transaction is used with the engine that began it");
+        store
+    }
+
     /// A key as of the read point.
     fn get(&self, worker: &mut Worker, key: &Key<'_>) -> Result<Option<Entry>, Error> {
         let guard = worker.reader.pin();
@@ -67,7 +74,7 @@ impl View {
     /// # Errors
     /// [`Error::SnapshotTooOld`] when the versions of this revision had to go.
     pub fn get(&self, engine: &Engine, worker: &mut Worker, key: &Key<'_>) -> Result<Option<Entry>, Error> {
-        engine.store(worker);
+        self.0.store(engine, worker);
         self.0.get(worker, key)
     }
 
@@ -76,7 +83,7 @@ impl View {
     /// # Errors
     /// As `get`; [`Error::StaleCursor`] when the cursor belongs to another store.
     pub fn list(&self, engine: &Engine, worker: &mut Worker, list: &List<'_>) -> Result<Page, Error> {
-        read::list_at(engine.store(worker), worker, list, &self.0.pinned)
+        read::list_at(self.0.store(engine, worker), worker, list, &self.0.pinned)
     }
 }
 
@@ -105,7 +112,7 @@ impl Update {
     /// # Errors
     /// [`Error::SnapshotTooOld`] when the versions of this revision had to go.
     pub fn get(&mut self, engine: &Engine, worker: &mut Worker, key: &Key<'_>) -> Result<Option<Entry>, Error> {
-        engine.store(worker);
+        self.point.store(engine, worker);
         if let Some(written) = self.writes.get(key) {
             let entry = written.as_ref().map(|set| self.own_entry(set));
             worker.counters.gets(usize::from(entry.is_some()), usize::from(entry.is_none()));
@@ -168,7 +175,7 @@ impl Update {
     /// # Errors
     /// [`Error::Conflict`] names the keys that were changed; begin again. Otherwise as a batch of writes.
     pub fn commit(self, engine: &Engine, worker: &mut Worker) -> Result<Revision, Error> {
-        let store = engine.store(worker);
+        let store = self.point.store(engine, worker);
         self.point.pinned.check()?;
         if self.writes.is_empty() {
             return Ok(self.revision());

@@ -17,10 +17,10 @@ use bytes::Bytes;
 use kvd_types::{Condition, ContentType, Delete, Effect, Error, ItemFailure, Key, Reason, Reply, Revision, Set, Ttl};
 
 use crate::engine::{Store, Worker};
-use crate::index::{Change, Commit, Draft, Home, Target, Version};
+use crate::index::{Change, Commit, Draft, Home, ReadPoints, Target, Version};
 use crate::judge::{etag, holds};
 use crate::planted::{self, Bug};
-use crate::reclaim::Guard;
+use crate::reclaim::{Guard, Trash};
 use crate::sequence::{Batch, Delta, Seq};
 use crate::sync::Ordering;
 use crate::{room, settle};
@@ -59,6 +59,8 @@ pub(crate) struct Committed {
     pub(crate) revision: Revision,
     /// Keys that had a value before, of those to be changed.
     pub(crate) existed: usize,
+    /// Keys that were changed.
+    pub(crate) changed: usize,
     /// Whether keys came or went, so that segments may have to grow or shrink.
     counted: bool,
 }
@@ -245,7 +247,7 @@ fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64
     }
     let existed = usize::from(current.alive.is_some());
     if !current.is_changed_by(&item.operation) {
-        return Some(Ok(Committed { revision: store.sequence.last(), existed, counted: false }));
+        return Some(Ok(Committed { revision: store.sequence.last(), existed, changed: 0, counted: false }));
     }
     let change = change(item, &current, now_ms);
     let expires_at_ms = expiry_of(&change);
@@ -282,7 +284,7 @@ fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64
             if let Some(record) = gone {
                 worker.trash.retire(record.into_garbage());
             }
-            return Some(Ok(Committed { revision, existed, counted }));
+            return Some(Ok(Committed { revision, existed, changed: 1, counted }));
         }
         // Someone began to read in between: with a node after all.
     }
@@ -301,9 +303,9 @@ fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64
     let revision = seq.commit(&delta, batch, |revision| target.set_revision(revision, &guard));
     seq.read_points(&mut worker.points);
     drop(seq);
-    settle_target(store, worker_parts(&worker.points, &mut worker.trash), &target, hash, &guard);
+    settle_target(store, &worker.points, &mut worker.trash, &target, hash, &guard);
     let counted = target.account(&store.index, expires_at_ms, &guard);
-    Some(Ok(Committed { revision, existed, counted }))
+    Some(Ok(Committed { revision, existed, changed: 1, counted }))
 }
 
 /// The commit of many keys: all change by one store.
@@ -376,7 +378,7 @@ fn try_commit_many(
     let to_change: Vec<usize> =
         (0..items.len()).filter(|at| !earlier[*at] && current[*at].is_changed_by(&items[*at].operation)).collect();
     if to_change.is_empty() {
-        return Some(Ok(Committed { revision: store.sequence.last(), existed, counted: false }));
+        return Some(Ok(Committed { revision: store.sequence.last(), existed, changed: 0, counted: false }));
     }
 
     // New keys need slots: all are made sure of first, since that may move words, and then every slot is looked for again.
@@ -432,23 +434,23 @@ fn try_commit_many(
     let mut counted = false;
     for (at, target, expires_at_ms) in &targets {
         target.set_revision(revision, &guard);
-        settle_target(store, worker_parts(&worker.points, &mut worker.trash), target, hashes[*at], &guard);
+        settle_target(store, &worker.points, &mut worker.trash, target, hashes[*at], &guard);
         counted |= target.account(&store.index, *expires_at_ms, &guard);
     }
     drop(homes);
     worker.trash.retire(commit.into_garbage());
-    Some(Ok(Committed { revision, existed, counted }))
-}
-
-type Parts<'w> = (&'w crate::index::ReadPoints, &'w mut crate::reclaim::Trash);
-
-/// The worker's parts beside its reader, which the guard borrows.
-fn worker_parts<'w>(points: &'w crate::index::ReadPoints, trash: &'w mut crate::reclaim::Trash) -> Parts<'w> {
-    (points, trash)
+    Some(Ok(Committed { revision, existed, changed: targets.len(), counted }))
 }
 
 /// Settles one key after its commit, under the lock of its home.
-fn settle_target(store: &Store, (points, trash): Parts<'_>, target: &Target<'_>, hash: u64, guard: &Guard<'_>) {
+fn settle_target(
+    store: &Store,
+    points: &ReadPoints,
+    trash: &mut Trash,
+    target: &Target<'_>,
+    hash: u64,
+    guard: &Guard<'_>,
+) {
     let held = target.held_bytes(guard);
     let (left, freed) = target.settle(points, guard, trash);
     // Relaxed, both: a count that stands for nothing but itself.

@@ -135,3 +135,11 @@ fn keys_and_values_of_every_length_class_come_back() {
     let totals = engine.stats().totals;
     assert_eq!(totals.key_bytes, lengths.into_iter().filter(|len| *len <= KEY_BYTES_CEILING).sum::<usize>() as u64);
 }
+
+#[test]
+#[should_panic(expected = "with the engine that began it")]
+fn a_transaction_of_another_engine_is_refused() {
+    let (engine, other) = (Engine::open(Config::default()), Engine::open(Config::default()));
+    let view = engine.view().unwrap();
+    let _ = view.get(&other, &mut other.worker(), &key(1));
+}
