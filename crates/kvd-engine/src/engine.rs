@@ -13,7 +13,7 @@ use crate::settle::Settling;
 use crate::stats::{Counters, Registry, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::transaction::{Update, View};
-use crate::{expire, read, room, write};
+use crate::{clear, expire, read, room, write};
 
 /// What a store is opened with. The engine draws no random numbers of its own, so the same configuration and the same
 /// commands give the same store.
@@ -70,8 +70,6 @@ pub(crate) struct Store {
     pub(crate) limits: Limits,
     pub(crate) journal: bool,
     pub(crate) memory_bytes_max: u64,
-    /// Bytes of versions beside the newest.
-    pub(crate) held: AtomicU64,
     /// Where the next sweep begins: a hash.
     pub(crate) sweep_from: AtomicU64,
     registry: Registry,
@@ -102,7 +100,6 @@ impl Engine {
             limits: config.limits,
             journal: config.journal,
             memory_bytes_max: config.memory_bytes_max,
-            held: AtomicU64::new(0),
             sweep_from: AtomicU64::new(0),
             registry: Registry::default(),
             closed: AtomicBool::new(false),
@@ -182,10 +179,17 @@ impl Engine {
         lag_ms
     }
 
-    /// Frees what can be freed: retired memory, large values among it, and versions that nobody reads any more. For a thread
-    /// that serves no one.
-    pub fn maintain(&self, worker: &mut Worker) {
-        room::clean_up(self.store(worker), worker);
+    /// Frees what can be freed: retired memory, large values among it, and versions that nobody reads any more. A slice of some
+    /// tens of milliseconds, for a thread that serves no one. Returns whether there may be more.
+    pub fn maintain(&self, worker: &mut Worker) -> bool {
+        room::clean_up_some(self.store(worker), worker)
+    }
+
+    /// Places all keys by a hash that nobody can make them collide in, for who has reason to think that they were chosen to. The
+    /// store does so by itself when far too many fall together. Keys move while the store is in use, with its commits and
+    /// `maintain`; the fast hash does not come back.
+    pub fn rekey(&self, worker: &mut Worker) {
+        self.store(worker).index.rekey(&worker.reader.pin());
     }
 
     /// For the journal's writer: ends a group of commits and takes what is queued, in order of revision. The revision is that
@@ -202,10 +206,12 @@ impl Engine {
     /// Counters of this process and sizes of the store. The sizes of the data are those of one revision.
     pub fn stats(&self) -> Stats {
         let (mut totals, revision) = self.0.sequence.enter().totals();
-        totals.index_bytes = self.0.index.bytes();
-        totals.history_bytes = self.0.held.load(Ordering::Relaxed); // a count that stands for nothing but itself
+        let (mut reader, _trash) = self.0.collector.join();
+        let guard = reader.pin();
+        totals.index_bytes = self.0.index.bytes(&guard);
+        totals.history_bytes = self.0.index.held_bytes(&guard);
         totals.retired_bytes = self.0.collector.retired_bytes();
-        Stats { operations: self.0.registry.sum(), totals, revision }
+        Stats { operations: self.0.registry.sum(), totals, revision, rekeyed: self.0.index.rekeyed() }
     }
 
     /// Which store this is.
@@ -247,5 +253,6 @@ fn run(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Repl
         Command::MultiSet { sets } => write::multi_set(store, worker, sets),
         Command::Delete(delete) => write::delete(store, worker, delete),
         Command::MultiDelete { deletes, require_all } => write::multi_delete(store, worker, deletes, *require_all),
+        Command::Clear => clear::clear(store, worker),
     }
 }

@@ -78,6 +78,7 @@
 //! A pin is one plain store to a line of the worker's own; how that can be enough without a fence is told in `reclaim`. Epoch
 //! pins last one call; transactions hold read points, which keep versions of what changes but no epoch.
 
+mod clear;
 mod engine;
 mod expire;
 mod index;
@@ -85,6 +86,7 @@ mod judge;
 mod planted;
 mod read;
 mod reclaim;
+mod rekey;
 mod room;
 mod sequence;
 mod settle;

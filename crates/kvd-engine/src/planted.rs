@@ -39,6 +39,10 @@ pub enum Bug {
     UndoForgetsSlot,
     /// Memory is freed one epoch early.
     FreedEarly,
+    /// A bucket is marked as moved before its keys are in the next table.
+    MovedBeforeStored,
+    /// A commit doesn't look inside SEQ whether the store was cleared meanwhile.
+    RootNotChecked,
 }
 
 #[cfg(any(kvd_loom, kvd_shuttle))]

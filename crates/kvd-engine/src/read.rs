@@ -6,9 +6,10 @@ use std::sync::Arc;
 use kvd_types::{ContentType, Cursor, Entry, Error, Key, List, Page, PageItem, Reply, Revision};
 
 use crate::engine::{Store, Worker};
-use crate::index::{At, Horizon, Seen, Version};
+use crate::index::{At, Hashed, Horizon, Reordered, Seen, Version};
 use crate::planted::{self, Bug};
 use crate::reclaim::Guard;
+use crate::rekey;
 use crate::sequence::{Pinned, Visible};
 
 /// Keys of a multi-get that are read twice, until nothing has changed in between. More are read at a pinned revision.
@@ -64,8 +65,8 @@ fn alive(version: Version<'_>, now_ms: u64) -> bool {
 
 /// One key, as readers see it. `now_ms` was loaded before.
 #[inline]
-fn find<'g>(store: &Store, hash: u64, key: &[u8], mut now_ms: u64, guard: &'g Guard<'_>) -> Option<Found<'g>> {
-    let version = store.index.get(hash, key, &Visible(&store.sequence), guard)?;
+fn find<'g>(store: &Store, key: &Hashed<'_>, mut now_ms: u64, guard: &'g Guard<'_>) -> Option<Found<'g>> {
+    let version = store.index.get(key, &Visible(&store.sequence), guard)?;
     if planted::is(Bug::NowAfterSlot) {
         now_ms = store.sequence.now_ms();
     }
@@ -82,7 +83,7 @@ pub(crate) fn get_with<R>(
     let guard = worker.reader.pin();
     // First of all: a key that is alive at an earlier time was alive when the get began.
     let now_ms = store.sequence.now_ms();
-    let found = find(store, store.index.hash(key), key, now_ms, &guard);
+    let found = find(store, &store.index.hash(key), now_ms, &guard);
     worker.counters.gets(usize::from(found.is_some()), usize::from(found.is_none()));
     take(found)
 }
@@ -97,19 +98,19 @@ pub(crate) fn get_many(
     let guard = worker.reader.pin();
     let mut hits = 0;
     for (chunk, keys) in keys.chunks(BATCH_KEYS).enumerate() {
-        let mut hashes = [0; BATCH_KEYS];
-        let hashes = &mut hashes[..keys.len()];
-        for (hash, key) in hashes.iter_mut().zip(keys) {
-            *hash = store.index.hash(key);
-            store.index.prefetch_bucket(*hash, &guard);
+        let mut hashed = [Hashed::NONE; BATCH_KEYS];
+        let hashed = &mut hashed[..keys.len()];
+        for (hashed, key) in hashed.iter_mut().zip(keys) {
+            *hashed = store.index.hash(key);
+            store.index.prefetch_bucket(hashed, &guard);
         }
-        for hash in hashes.iter() {
-            store.index.prefetch_record(*hash, &guard);
+        for key in hashed.iter() {
+            store.index.prefetch_record(key, &guard);
         }
-        for (at, (hash, key)) in hashes.iter().zip(keys).enumerate() {
+        for (at, key) in hashed.iter().enumerate() {
             // Afresh for each: a later get of the batch must not be of an earlier time than what it sees.
             let now_ms = store.sequence.now_ms();
-            let found = find(store, *hash, key, now_ms, &guard);
+            let found = find(store, key, now_ms, &guard);
             hits += usize::from(found.is_some());
             take(chunk * BATCH_KEYS + at, found);
         }
@@ -118,14 +119,14 @@ pub(crate) fn get_many(
 }
 
 pub(crate) fn get(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Reply {
-    let (hash, key) = (store.index.hash(key.as_bytes()), key.as_bytes());
+    let key = &store.index.hash(key.as_bytes());
     let guard = worker.reader.pin();
-    let mut found = find(store, hash, key, store.sequence.now_ms(), &guard);
+    let mut found = find(store, key, store.sequence.now_ms(), &guard);
     let mut missing_at = Revision(0);
     if found.is_none() {
         // A miss is told with a revision: that of before a second look. Later ones may have brought the key.
         missing_at = store.sequence.visible();
-        found = find(store, hash, key, store.sequence.now_ms(), &guard);
+        found = find(store, key, store.sequence.now_ms(), &guard);
     }
     let entry = found.map(|found| found.entry());
     drop(guard);
@@ -140,11 +141,11 @@ pub(crate) fn multi_get(
     keys: &[Key<'_>],
     require_all: bool,
 ) -> Result<Reply, Error> {
-    let hashes: Vec<u64> = keys.iter().map(|key| store.index.hash(key.as_bytes())).collect();
+    let keys: &[Hashed<'_>] = &keys.iter().map(|key| store.index.hash(key.as_bytes())).collect::<Vec<_>>();
     if keys.len() <= COLLECT_KEYS_MAX {
         for _ in 0..COLLECT_ROUNDS {
             let guard = worker.reader.pin();
-            if let Some((revision, found)) = collect(store, keys, &hashes, &guard) {
+            if let Some((revision, found)) = collect(store, keys, &guard) {
                 let entries = copy(store, &found);
                 drop(guard);
                 return answer(worker, revision, entries?, require_all);
@@ -153,7 +154,7 @@ pub(crate) fn multi_get(
     }
     let read_point = ReadPoint::new(store);
     let guard = worker.reader.pin();
-    let found: Vec<_> = read_at(store, keys, &hashes, read_point.pinned(), &guard);
+    let found: Vec<_> = read_at(store, keys, read_point.pinned(), &guard);
     let entries = copy(store, &found);
     drop(guard);
     read_point.pinned().check()?;
@@ -163,37 +164,35 @@ pub(crate) fn multi_get(
 /// All keys as of the revision and time of `pinned`.
 pub(crate) fn read_at<'g>(
     store: &Store,
-    keys: &[Key<'_>],
-    hashes: &[u64],
+    keys: &[Hashed<'_>],
     pinned: &Pinned,
     guard: &'g Guard<'_>,
 ) -> Vec<Option<Found<'g>>> {
-    hashes.iter().for_each(|hash| store.index.prefetch_bucket(*hash, guard));
-    hashes.iter().for_each(|hash| store.index.prefetch_record(*hash, guard));
-    let read = |(key, hash): (&Key<'_>, &u64)| {
-        let version = store.index.get(*hash, key.as_bytes(), &At(pinned.revision), guard)?;
+    keys.iter().for_each(|key| store.index.prefetch_bucket(key, guard));
+    keys.iter().for_each(|key| store.index.prefetch_record(key, guard));
+    let read = |key: &Hashed<'_>| {
+        let version = store.index.get(key, &At(pinned.revision), guard)?;
         alive(version, pinned.now_ms).then_some(Found(version))
     };
-    keys.iter().zip(hashes).map(read).collect()
+    keys.iter().map(read).collect()
 }
 
 /// All keys twice. If both passes found the same, that is the state at the highest revision seen, and at one time.
 fn collect<'g>(
     store: &Store,
-    keys: &[Key<'_>],
-    hashes: &[u64],
+    keys: &[Hashed<'_>],
     guard: &'g Guard<'_>,
 ) -> Option<(Revision, Vec<Option<Found<'g>>>)> {
     let (now_ms, visible_before) = (store.sequence.now_ms(), store.sequence.visible());
-    hashes.iter().for_each(|hash| store.index.prefetch_bucket(*hash, guard));
-    hashes.iter().for_each(|hash| store.index.prefetch_record(*hash, guard));
+    keys.iter().for_each(|key| store.index.prefetch_bucket(key, guard));
+    keys.iter().for_each(|key| store.index.prefetch_record(key, guard));
     let visible = Visible(&store.sequence);
-    let look = |(key, hash): (&Key<'_>, &u64)| store.index.look(*hash, key.as_bytes(), &visible, guard);
-    let first: Vec<Seen<'g>> = keys.iter().zip(hashes).map(look).collect();
+    let look = |key: &Hashed<'_>| store.index.look(key, &visible, guard);
+    let first: Vec<Seen<'g>> = keys.iter().map(look).collect();
     let mut revision = store.sequence.visible();
     if !planted::is(Bug::SingleCollect) {
-        for (at, key_and_hash) in keys.iter().zip(hashes).enumerate() {
-            let second = look(key_and_hash).recount();
+        for (at, key) in keys.iter().enumerate() {
+            let second = look(key).recount();
             let both_absent = second.version.is_none() && first[at].version.is_none();
             if !(first[at].is_same(&second) || planted::is(Bug::AbsentByEmptiness) && both_absent) {
                 return None;
@@ -242,24 +241,44 @@ pub(crate) fn list(store: &Store, worker: &mut Worker, list: &List<'_>) -> Resul
 }
 
 pub(crate) fn list_at(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) -> Result<Page, Error> {
-    let mut from = match list.cursor {
-        None => 0,
-        Some(cursor) if cursor.epoch == store.epoch => cursor.next_hash,
-        Some(_) => return Err(Error::StaleCursor),
-    };
+    if list.cursor.is_some_and(|cursor| cursor.epoch != store.epoch) {
+        return Err(Error::StaleCursor);
+    }
+    loop {
+        // A walk needs all keys in one order.
+        rekey::move_all_at(store, worker, &At(pinned.revision));
+        match page(store, worker, list, pinned) {
+            Ok(page) => {
+                pinned.check()?;
+                return Ok(page);
+            }
+            // The first page begins again, a later one can't.
+            Err(Reordered) if list.cursor.is_none() => {}
+            Err(Reordered) => return Err(Error::StaleCursor),
+        }
+    }
+}
+
+fn page(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) -> Result<Page, Reordered> {
+    let horizon = At(pinned.revision);
+    let is_keyed = store.index.is_keyed(&horizon, &worker.reader.pin());
+    if list.cursor.is_some_and(|cursor| cursor.is_keyed != is_keyed) {
+        return Err(Reordered);
+    }
+    let mut from = list.cursor.map_or(0, |cursor| cursor.next_hash);
     let mut page = Page { revision: pinned.revision, ..Page::default() };
     let mut budget = Budget { items: list.limit.max(1), records: LIST_RECORDS_EXAMINED_MAX, bytes: LIST_BYTES_MAX };
     let mut last_hash = None;
-    'buckets: loop {
+    loop {
         // Unpinned between buckets: a long page keeps no memory from being freed.
         let guard = worker.reader.pin();
         let mut found = Vec::new();
-        let next = store.index.walk(from, &At(pinned.revision), &mut found, &guard);
+        let next = store.index.walk(from, is_keyed, &horizon, &mut found, &guard)?;
         for (hash, version) in found {
             // Never between equal hashes: a cursor can't tell them apart.
             if budget.is_spent() && last_hash != Some(hash) {
-                page.cursor = Some(Cursor { epoch: store.epoch, next_hash: hash });
-                break 'buckets;
+                page.cursor = Some(Cursor { epoch: store.epoch, next_hash: hash, is_keyed });
+                return Ok(page);
             }
             last_hash = Some(hash);
             budget.records = budget.records.saturating_sub(1);
@@ -274,11 +293,9 @@ pub(crate) fn list_at(store: &Store, worker: &mut Worker, list: &List<'_>, pinne
         drop(guard);
         match next {
             Some(next) => from = next,
-            None => break,
+            None => return Ok(page),
         }
     }
-    pinned.check()?;
-    Ok(page)
 }
 
 /// What is left of a page.
@@ -324,6 +341,6 @@ pub(crate) fn get_at<'g>(
     now_ms: u64,
     guard: &'g Guard<'_>,
 ) -> Option<Found<'g>> {
-    let version = store.index.get(store.index.hash(key), key, horizon, guard)?;
+    let version = store.index.get(&store.index.hash(key), horizon, guard)?;
     alive(version, now_ms).then_some(Found(version))
 }

@@ -38,10 +38,15 @@ const BAG_BYTES: u64 = 256 << 10;
 /// From this size on, in bytes, freeing takes long enough to stall a serving thread: `free_heavy` does it.
 const HEAVY_BYTES: u64 = 4 << 20;
 
+/// Frees what a pointer leads to, or a piece of it: then it returns the bytes that went and is called again; none at the end.
+type Free = unsafe fn(*mut ()) -> Option<u64>;
+
 /// Something that is unlinked, and how to free it.
 pub(crate) struct Garbage {
+    /// What `free` takes.
     pointer: *mut (),
-    free: unsafe fn(*mut ()),
+    free: Free,
+    /// What it counts for as retired memory, less what went in pieces.
     bytes: u64,
 }
 
@@ -50,14 +55,25 @@ unsafe impl Send for Garbage {}
 
 impl Garbage {
     /// # Safety
-    /// `pointer` is unlinked: no thread that pins from now on can reach it. `free` frees it, on any thread, and is called once.
-    pub(crate) unsafe fn new(pointer: *mut (), free: unsafe fn(*mut ()), bytes: u64) -> Garbage {
+    /// `pointer` is unlinked: no thread that pins from now on can reach it. `free` frees it, on any thread, and is not called
+    /// again once it has returned none.
+    pub(crate) unsafe fn new(pointer: *mut (), free: Free, bytes: u64) -> Garbage {
         Garbage { pointer, free, bytes }
     }
 
-    fn free(self) {
+    /// Frees all of it.
+    fn free(mut self) {
+        while let Some(rest) = self.free_piece() {
+            self = rest;
+        }
+    }
+
+    /// Frees a piece. Returns what is left.
+    fn free_piece(mut self) -> Option<Garbage> {
         // SAFETY: as `new` demands; two epochs have passed, so no reader holds it any more.
-        unsafe { (self.free)(self.pointer) }
+        let freed = unsafe { (self.free)(self.pointer) }?;
+        self.bytes = self.bytes.saturating_sub(freed);
+        Some(self)
     }
 }
 
@@ -81,7 +97,9 @@ pub(crate) struct Collector {
 
 #[derive(Default)]
 struct State {
+    /// One of each reader.
     pins: Vec<Arc<Padded<AtomicU64>>>,
+    /// Oldest first.
     bags: VecDeque<Bag>,
     /// What is past its epochs and big.
     heavy: Vec<Garbage>,
@@ -102,6 +120,7 @@ pub(crate) struct Guard<'a> {
 /// What a worker has retired and not yet handed over.
 pub(crate) struct Trash {
     garbage: Vec<Garbage>,
+    /// What all of it counts for.
     bytes: u64,
     collector: Arc<Collector>,
 }
@@ -158,11 +177,17 @@ impl Collector {
         self.free(ready);
     }
 
-    /// Frees one of the big things that are ready. Returns whether there was one.
-    pub(crate) fn free_heavy(&self) -> bool {
-        let Some(garbage) = lock(&self.state).heavy.pop() else { return false };
-        self.free(vec![garbage]);
-        true
+    /// Frees one of the big things that are ready, or a piece of it. Returns the bytes that went; none if none is ready.
+    pub(crate) fn free_heavy(&self) -> Option<u64> {
+        let garbage = lock(&self.state).heavy.pop()?;
+        let before = garbage.bytes;
+        let rest = garbage.free_piece();
+        let freed = before - rest.as_ref().map_or(0, |rest| rest.bytes);
+        if let Some(rest) = rest {
+            lock(&self.state).heavy.push(rest);
+        }
+        self.retired.fetch_sub(freed, Ordering::Relaxed); // a count, see `retired_bytes`
+        Some(freed)
     }
 
     fn free(&self, garbage: Vec<Garbage>) {

@@ -4,8 +4,9 @@
 use kvd_types::Error;
 
 use crate::engine::{Store, Worker};
-use crate::settle;
-use crate::sync::{Ordering, yield_now};
+use crate::reclaim::Reader;
+use crate::sync::yield_now;
+use crate::{rekey, settle};
 
 /// Retired bytes from which on writers wait until readers let some go.
 const RETIRED_BYTES_MAX: u64 = 256 << 20;
@@ -13,38 +14,80 @@ const RETIRED_BYTES_MAX: u64 = 256 << 20;
 /// Of the memory limit, the part that versions for readers may take before the oldest reader loses them.
 const HELD_SHARE: u64 = 8;
 
+/// Keys settled in one slice of cleaning up.
+const SETTLED_AT_ONCE: usize = 1_024;
+
+/// Buckets re-keyed in one slice of cleaning up.
+const MOVED_AT_ONCE: usize = 1_024;
+
+/// Bytes of big things freed in one slice of cleaning up, one thing more at most.
+const FREED_AT_ONCE_BYTES: u64 = 64 << 20;
+
 /// The only step that waits or refuses for room. No lock is held.
 pub(crate) fn make(store: &Store, worker: &mut Worker, needed: u64) -> Result<(), Error> {
-    while store.collector.retired_bytes() > RETIRED_BYTES_MAX {
-        // A reader holds its pin for one call: it is about to go on.
+    let mut freed = 0;
+    while store.collector.retired_bytes() > RETIRED_BYTES_MAX && freed <= needed {
+        // More than it needs is not a writer's to free: after a clear it could be gigabytes.
         store.collector.collect();
-        if !store.collector.free_heavy() {
-            yield_now();
+        match store.collector.free_heavy() {
+            Some(bytes) => freed += bytes,
+            // A reader holds its pin for one call: it is about to go on.
+            None => yield_now(),
         }
     }
     if needed == 0 || store.memory_bytes_max == u64::MAX {
         return Ok(());
     }
-    let held = || store.held.load(Ordering::Relaxed); // a count that stands for nothing but itself
-    let used = || store.sequence.used_bytes() + store.index.bytes() + held() + store.collector.retired_bytes();
-    let is_short = || used().saturating_add(needed) > store.memory_bytes_max;
-    if !is_short() {
+    let is_short = |memory: &Memory| memory.used.saturating_add(needed) > store.memory_bytes_max;
+    let mut memory = Memory::of(store, &mut worker.reader);
+    if !is_short(&memory) {
         return Ok(());
     }
     clean_up(store, worker);
-    while is_short() && held() > store.memory_bytes_max / HELD_SHARE && store.sequence.revoke_oldest() {
+    loop {
+        memory = Memory::of(store, &mut worker.reader);
+        if !is_short(&memory) {
+            return Ok(());
+        }
+        if memory.held <= store.memory_bytes_max / HELD_SHARE || !store.sequence.revoke_oldest() {
+            return Err(Error::MemoryFull { needed, used: memory.used, max: store.memory_bytes_max });
+        }
         clean_up(store, worker);
     }
-    if is_short() {
-        return Err(Error::MemoryFull { needed, used: used(), max: store.memory_bytes_max });
+}
+
+/// Memory in use, in bytes.
+struct Memory {
+    /// All of it.
+    used: u64,
+    /// Of that, versions beside the newest.
+    held: u64,
+}
+
+impl Memory {
+    fn of(store: &Store, reader: &mut Reader) -> Memory {
+        let guard = reader.pin();
+        let held = store.index.held_bytes(&guard);
+        let index = store.index.bytes(&guard);
+        Memory { used: store.sequence.used_bytes() + index + held + store.collector.retired_bytes(), held }
     }
-    Ok(())
 }
 
 /// Frees all that can be freed: versions that nobody reads any more, and retired memory.
 pub(crate) fn clean_up(store: &Store, worker: &mut Worker) {
-    while settle::settle_due(store, worker, 256) {}
+    while clean_up_some(store, worker) {}
+}
+
+/// A slice of that, some tens of milliseconds long at most. Returns whether there may be more.
+pub(crate) fn clean_up_some(store: &Store, worker: &mut Worker) -> bool {
+    let more_to_settle = settle::settle_due(store, worker, SETTLED_AT_ONCE);
+    let more_to_move = rekey::move_some(store, worker, MOVED_AT_ONCE);
     worker.trash.hand_over();
     store.collector.collect();
-    while store.collector.free_heavy() {}
+    let mut freed = 0;
+    while freed < FREED_AT_ONCE_BYTES {
+        let Some(bytes) = store.collector.free_heavy() else { return more_to_settle || more_to_move };
+        freed += bytes;
+    }
+    true
 }

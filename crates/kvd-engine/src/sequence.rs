@@ -265,6 +265,22 @@ impl Seq<'_> {
         batch: Option<Box<Batch>>,
         publish: impl FnOnce(Revision),
     ) -> Revision {
+        self.state.totals.apply(delta);
+        self.commit_batch(batch, publish)
+    }
+
+    /// The commit that empties the store: `publish` is told the bytes of what goes, too. Returns how many keys went.
+    pub(crate) fn commit_clear(
+        &mut self,
+        batch: Option<Box<Batch>>,
+        publish: impl FnOnce(Revision, u64),
+    ) -> (Revision, u64) {
+        let cleared = std::mem::take(&mut self.state.totals);
+        let revision = self.commit_batch(batch, |revision| publish(revision, cleared.data_bytes()));
+        (revision, cleared.keys)
+    }
+
+    fn commit_batch(&mut self, batch: Option<Box<Batch>>, publish: impl FnOnce(Revision)) -> Revision {
         let revision = Revision(self.state.last + 1);
         self.state.last = revision.0;
         if let Some(mut batch) = batch {
@@ -272,7 +288,6 @@ impl Seq<'_> {
             batch.before = self.state.queue.take();
             self.state.queue = Some(batch);
         }
-        self.state.totals.apply(delta);
         self.sequence.used.store(self.state.totals.data_bytes(), Ordering::Relaxed); // a hint, see `used_bytes`
         publish(revision);
         self.sequence.last.store(revision.0, Ordering::Release); // pairs with the load in `last`

@@ -45,20 +45,31 @@ impl Settling {
 
 /// Settles at most `keys` keys whose turn has come. Returns whether more may wait. Without any lock held, unpinned.
 pub(crate) fn settle_due(store: &Store, worker: &mut Worker, keys: usize) -> bool {
+    settle_roots(store, worker);
     for _ in 0..keys {
         let Some(hash) = store.settling.pop(store.sequence.oldest_read_point()) else { return false };
         let guard = worker.reader.pin();
         let copy = |points: &mut ReadPoints| store.sequence.enter().read_points(points);
-        let (left, freed) = store.index.settle_hash(hash, &mut worker.points, copy, &guard, &mut worker.trash);
-        if store.index.is_resize_due_at(hash, &guard) {
-            store.index.resize(hash, &guard, &mut worker.trash);
-        }
+        let left = store.index.settle_hash(hash, &mut worker.points, copy, &guard, &mut worker.trash);
         drop(guard);
-        store.held.fetch_sub(freed, Ordering::Relaxed); // a count that stands for nothing but itself
         if let Some(revision) = left {
             store.settling.note(revision, hash);
         }
         worker.trash.tidy();
     }
     true
+}
+
+/// Lets go of what was cleared, once nobody reads there any more.
+fn settle_roots(store: &Store, worker: &mut Worker) {
+    let guard = worker.reader.pin();
+    if store.index.has_cleared(&guard) {
+        let oldest = || {
+            store.sequence.enter().read_points(&mut worker.points);
+            worker.points.oldest()
+        };
+        if let Some(garbage) = store.index.settle_roots(oldest, &guard) {
+            worker.trash.retire(garbage);
+        }
+    }
 }

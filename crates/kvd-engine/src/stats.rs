@@ -17,6 +17,8 @@ pub struct Stats {
     pub totals: Totals,
     /// The newest commit.
     pub revision: Revision,
+    /// How often keys were found to collide by intent, and moved to where that is of no use.
+    pub rekeyed: u64,
 }
 
 /// Sizes of what is stored.
@@ -172,7 +174,7 @@ impl Counters {
             Command::Set(_) | Command::Delete(_) => 1,
             Command::MultiSet { sets } => sets.len(),
             Command::MultiDelete { deletes, .. } => deletes.len(),
-            Command::Get { .. } | Command::MultiGet { .. } | Command::List(_) => 0,
+            Command::Get { .. } | Command::MultiGet { .. } | Command::List(_) | Command::Clear => 0,
         };
         add(&self.line.rejected, keys);
     }

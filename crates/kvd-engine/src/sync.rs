@@ -4,17 +4,17 @@
 #[cfg(kvd_loom)]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, Ordering, fence},
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence},
 };
 #[cfg(kvd_shuttle)]
 pub(crate) use shuttle::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, Ordering, fence},
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence},
 };
 #[cfg(not(any(kvd_loom, kvd_shuttle)))]
 pub(crate) use std::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, Ordering, fence},
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence},
 };
 
 /// Lets other threads run while this one waits for something that a running thread is about to do.

@@ -7,7 +7,7 @@
 //! | lock the homes of all keys read or written, by address | no |
 //! | judge conditions on the newest commits, at NOW | refused, or nothing to do: unlock |
 //! | build the records, find the slots, install nodes | no |
-//! | SEQ: has a record that was judged alive expired? is the store closed? | take the nodes back; again, or refused |
+//! | SEQ: has a record that was judged alive expired? was the store cleared, or closed? | take the nodes back; again, or refused |
 //! | SEQ: revision, queue, publish | no: this is the commit |
 //! | settle each key, unlock, retire what went | no |
 //!
@@ -17,16 +17,18 @@ use bytes::Bytes;
 use kvd_types::{Condition, ContentType, Delete, Effect, Error, ItemFailure, Key, Reason, Reply, Revision, Set, Ttl};
 
 use crate::engine::{Store, Worker};
-use crate::index::{Change, Commit, Draft, Home, ReadPoints, Target, Version};
+use crate::index::{Change, Commit, Draft, Hashed, Home, Index, ReadPoints, Target, Version};
 use crate::judge::{etag, holds};
 use crate::planted::{self, Bug};
 use crate::reclaim::{Guard, Trash};
 use crate::sequence::{Batch, Delta, Seq};
-use crate::sync::Ordering;
-use crate::{room, settle};
+use crate::{rekey, room, settle};
 
 /// Keys that every commit settles beside its own, so that what transactions held back is freed in passing.
 const SETTLED_IN_PASSING: usize = 4;
+
+/// Buckets that every commit re-keys while keys are moving.
+const MOVED_IN_PASSING: usize = 2;
 
 /// What a record takes beside key and value, at most: for the estimate of what a write needs.
 const RECORD_OVERHEAD_BYTES: u64 = 64;
@@ -137,8 +139,8 @@ struct Current<'g> {
 }
 
 impl<'g> Current<'g> {
-    fn find(home: &Home<'g>, hash: u64, key: &[u8], now_ms: u64, guard: &'g Guard<'_>) -> Current<'g> {
-        let (target, newest) = home.find(hash, key, guard);
+    fn find(index: &Index, home: &Home<'g>, key: &Hashed<'_>, now_ms: u64, guard: &'g Guard<'_>) -> Current<'g> {
+        let (target, newest) = home.find(index, key, guard);
         Current { target, newest, alive: newest.filter(|version| !version.record.is_expired(now_ms)) }
     }
 
@@ -225,22 +227,29 @@ fn effect(item: &Item<'_>, change: &Change) -> Effect<'static> {
 /// The commit of a single key.
 fn commit_one(store: &Store, worker: &mut Worker, item: Item<'_>) -> Result<Committed, Error> {
     room::make(store, worker, item.needs_bytes())?;
-    let hash = store.index.hash(item.key.as_bytes());
+    let key = store.index.hash(item.key.as_bytes());
     let committed = loop {
-        if let Some(outcome) = try_commit_one(store, worker, &item, hash) {
+        if let Some(outcome) = try_commit_one(store, worker, &item, &key) {
             break outcome?;
         }
     };
-    after_commit(store, worker, &[hash][..usize::from(committed.counted)]);
+    after_commit(store, worker, &[key][..usize::from(committed.counted)]);
     Ok(committed)
 }
 
-/// None if time has passed that makes a difference: again.
-fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64) -> Option<Result<Committed, Error>> {
+/// None if time has passed that makes a difference, or the store was cleared: again.
+fn try_commit_one(
+    store: &Store,
+    worker: &mut Worker,
+    item: &Item<'_>,
+    key: &Hashed<'_>,
+) -> Option<Result<Committed, Error>> {
     let guard = worker.reader.pin();
-    let home = store.index.lock(hash, &guard);
+    let root = store.index.newest(&guard);
+    let home = store.index.lock(root, key, &guard);
     let now_ms = store.sequence.now_ms();
-    let current = Current::find(&home, hash, item.key.as_bytes(), now_ms, &guard);
+    let current = Current::find(&store.index, &home, key, now_ms, &guard);
+    let is_outdated = |seq: &Seq<'_>| current.has_expired_since(seq) || !store.index.is_newest(root, &guard);
     if !holds(item.condition, current.alive, store) {
         let failure = ItemFailure { index: 0, have: current.alive.map(|version| etag(store, version)) };
         return Some(Err(Error::PreconditionFailed { failures: vec![failure], total: 1 }));
@@ -253,8 +262,8 @@ fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64
     let expires_at_ms = expiry_of(&change);
     let batch = store.journal.then(|| Batch::new(vec![effect(item, &change)]));
     let target = current.target.unwrap_or_else(|| {
-        home.reserve(&store.index, 1, &guard);
-        home.vacant(hash, &guard)
+        home.reserve(1, &guard);
+        home.vacant(&store.index, key, &guard)
     });
     let mut delta = Delta::default();
     current.delta(draft_of(&change), &mut delta);
@@ -264,7 +273,7 @@ fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64
         if let Err(error) = store.check_open() {
             return Some(Err(error));
         }
-        if current.has_expired_since(&seq) {
+        if is_outdated(&seq) {
             return None;
         }
         if !seq.keeps_versions() {
@@ -295,7 +304,7 @@ fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64
         target.undo(&guard, &mut worker.trash);
         return Some(Err(error));
     }
-    if current.has_expired_since(&seq) {
+    if is_outdated(&seq) {
         drop(seq);
         target.undo(&guard, &mut worker.trash);
         return None;
@@ -303,7 +312,7 @@ fn try_commit_one(store: &Store, worker: &mut Worker, item: &Item<'_>, hash: u64
     let revision = seq.commit(&delta, batch, |revision| target.set_revision(revision, &guard));
     seq.read_points(&mut worker.points);
     drop(seq);
-    settle_target(store, &worker.points, &mut worker.trash, &target, hash, &guard);
+    settle_target(store, &worker.points, &mut worker.trash, &target, &guard);
     let counted = target.account(&store.index, expires_at_ms, &guard);
     Some(Ok(Committed { revision, existed, changed: 1, counted }))
 }
@@ -319,19 +328,20 @@ pub(crate) fn commit_many(
         return Err(Error::EmptyBatch);
     }
     room::make(store, worker, items.iter().map(Item::needs_bytes).sum())?;
-    let hashes: Vec<u64> = items.iter().map(|item| store.index.hash(item.key.as_bytes())).collect();
-    let earlier = earlier_items(items, &hashes);
+    let keys: Vec<Hashed<'_>> = items.iter().map(|item| store.index.hash(item.key.as_bytes())).collect();
+    let earlier = earlier_items(items, &keys);
     let committed = loop {
-        if let Some(outcome) = try_commit_many(store, worker, items, &hashes, &earlier, require_all) {
+        if let Some(outcome) = try_commit_many(store, worker, items, &keys, &earlier, require_all) {
             break outcome?;
         }
     };
-    after_commit(store, worker, if committed.counted { &hashes } else { &[] });
+    after_commit(store, worker, if committed.counted { &keys } else { &[] });
     Ok(committed)
 }
 
 /// For each item whether one before it names the same key.
-fn earlier_items(items: &[Item<'_>], hashes: &[u64]) -> Vec<bool> {
+fn earlier_items(items: &[Item<'_>], keys: &[Hashed<'_>]) -> Vec<bool> {
+    let hashes: Vec<u64> = keys.iter().map(Hashed::fast).collect();
     let mut order: Vec<usize> = (0..items.len()).collect();
     order.sort_unstable_by_key(|item| (hashes[*item], *item));
     let mut earlier = vec![false; items.len()];
@@ -346,23 +356,23 @@ fn try_commit_many(
     store: &Store,
     worker: &mut Worker,
     items: &[Item<'_>],
-    hashes: &[u64],
+    keys: &[Hashed<'_>],
     earlier: &[bool],
     require_all: bool,
 ) -> Option<Result<Committed, Error>> {
     let guard = worker.reader.pin();
+    let root = store.index.newest(&guard);
     let (homes, home_of) = if planted::is(Bug::ReadSetUnlocked) {
-        let writes = items.iter().zip(hashes).filter(|(item, _)| !matches!(item.operation, Operation::Check));
-        let first = writes.map(|(_, hash)| *hash).next().unwrap_or(hashes[0]);
-        let (homes, _) = store.index.lock_many(&[first], &guard);
+        let writes = items.iter().zip(keys).filter(|(item, _)| !matches!(item.operation, Operation::Check));
+        let first = writes.map(|(_, key)| *key).next().unwrap_or(keys[0]);
+        let (homes, _) = store.index.lock_many(root, &[first], &guard);
         (homes, vec![0; items.len()])
     } else {
-        store.index.lock_many(hashes, &guard)
+        store.index.lock_many(root, keys, &guard)
     };
     let now_ms = store.sequence.now_ms();
     let find = |at: usize| -> Current<'_> {
-        let key = items[at].key.as_bytes();
-        Current::find(&homes[home_of[at]], hashes[at], key, now_ms, &guard)
+        Current::find(&store.index, &homes[home_of[at]], &keys[at], now_ms, &guard)
     };
     let mut current: Vec<Current<'_>> = (0..items.len()).map(find).collect();
     if let Err(error) = judge(store, items, &current) {
@@ -387,7 +397,7 @@ fn try_commit_many(
         new_keys[home_of[*at]] += 1;
     }
     for (home, new_keys) in homes.iter().zip(&new_keys) {
-        home.reserve(&store.index, *new_keys, &guard);
+        home.reserve(*new_keys, &guard);
     }
     for at in to_change.iter().filter(|at| new_keys[home_of[**at]] > 0) {
         current[*at] = find(*at);
@@ -396,7 +406,7 @@ fn try_commit_many(
     let commit = Commit::new();
     let mut delta = Delta::default();
     let mut effects = Vec::with_capacity(if store.journal { to_change.len() } else { 0 });
-    let mut targets: Vec<(usize, Target<'_>, Option<u64>)> = Vec::with_capacity(to_change.len());
+    let mut targets: Vec<(Target<'_>, Option<u64>)> = Vec::with_capacity(to_change.len());
     for at in to_change {
         let change = change(&items[at], &current[at], now_ms);
         if store.journal {
@@ -405,24 +415,25 @@ fn try_commit_many(
         current[at].delta(draft_of(&change), &mut delta);
         let expires_at_ms = expiry_of(&change);
         // Each slot is taken before the next is looked for: two new keys of one bucket can't get the same.
-        let vacant = || homes[home_of[at]].vacant(hashes[at], &guard);
+        let vacant = || homes[home_of[at]].vacant(&store.index, &keys[at], &guard);
         let target = current[at].target.take().unwrap_or_else(vacant);
         target.install(change, Some(&commit));
-        targets.push((at, target, expires_at_ms));
+        targets.push((target, expires_at_ms));
     }
     let batch = store.journal.then(|| Batch::new(effects));
 
     let mut seq = store.sequence.enter();
     let refused = store.check_open().err();
-    if refused.is_some() || current.iter().any(|current| current.has_expired_since(&seq)) {
+    let has_expired = || current.iter().any(|current| current.has_expired_since(&seq));
+    if refused.is_some() || !store.index.is_newest(root, &guard) || has_expired() {
         drop(seq);
         let skipped = usize::from(planted::is(Bug::UndoForgetsSlot));
-        targets.iter().skip(skipped).for_each(|(_, target, _)| target.undo(&guard, &mut worker.trash));
+        targets.iter().skip(skipped).for_each(|(target, _)| target.undo(&guard, &mut worker.trash));
         worker.trash.retire(commit.into_garbage());
         return refused.map(Err);
     }
     if planted::is(Bug::CommitKeyByKey) {
-        for (_, target, _) in &targets {
+        for (target, _) in &targets {
             seq.commit(&Delta::default(), None, |revision| target.set_revision(revision, &guard));
             drop(seq);
             seq = store.sequence.enter();
@@ -432,9 +443,9 @@ fn try_commit_many(
     seq.read_points(&mut worker.points);
     drop(seq);
     let mut counted = false;
-    for (at, target, expires_at_ms) in &targets {
+    for (target, expires_at_ms) in &targets {
         target.set_revision(revision, &guard);
-        settle_target(store, &worker.points, &mut worker.trash, target, hashes[*at], &guard);
+        settle_target(store, &worker.points, &mut worker.trash, target, &guard);
         counted |= target.account(&store.index, *expires_at_ms, &guard);
     }
     drop(homes);
@@ -448,33 +459,23 @@ fn settle_target(
     points: &ReadPoints,
     trash: &mut Trash,
     target: &Target<'_>,
-    hash: u64,
     guard: &Guard<'_>,
 ) {
-    let held = target.held_bytes(guard);
-    let (left, freed) = target.settle(points, guard, trash);
-    // Relaxed, both: a count that stands for nothing but itself.
-    store.held.fetch_add(held, Ordering::Relaxed);
-    store.held.fetch_sub(freed, Ordering::Relaxed); // as above
     // A key that had more than one version waits already, unless they were kept as history alone.
-    if let Some(revision) = left
+    if let Some(revision) = target.settle(points, guard, trash)
         && (target.is_plain() || points.history > 0)
     {
-        store.settling.note(revision, hash);
+        store.settling.note(revision, target.hash());
     }
 }
 
 /// What comes after a commit, when no lock is held any more.
-fn after_commit(store: &Store, worker: &mut Worker, counted: &[u64]) {
+fn after_commit(store: &Store, worker: &mut Worker, counted: &[Hashed<'_>]) {
     if !counted.is_empty() {
-        let guard = worker.reader.pin();
-        for hash in counted {
-            if store.index.is_resize_due_at(*hash, &guard) {
-                store.index.resize(*hash, &guard, &mut worker.trash);
-            }
-        }
+        store.index.resize_due(counted, &worker.reader.pin(), &mut worker.trash);
     }
     settle::settle_due(store, worker, SETTLED_IN_PASSING);
+    rekey::move_some(store, worker, MOVED_IN_PASSING);
 }
 
 /// All conditions, on the state before the commit.

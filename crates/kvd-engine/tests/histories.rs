@@ -201,11 +201,11 @@ fn transactions_are_strictly_serialisable() {
                 let transaction = transaction(&engine, &mut worker, &mut numbers, id << 32 | n);
                 process.respond(invocation, transaction);
             }
-            engine.maintain(&mut worker);
+            while engine.maintain(&mut worker) {}
             process.into_records()
         });
         serializable::assert_serializable(&records);
-        engine.maintain(&mut engine.worker());
+        while engine.maintain(&mut engine.worker()) {}
         let totals = engine.stats().totals;
         assert!(totals.retired_bytes == 0, "{totals:?}");
         assert!(history > 0 || totals.history_bytes == 0, "versions that nobody reads were kept: {totals:?}");

@@ -164,7 +164,7 @@ fn store<const N: usize>(config: Config) -> (Engine, [Client; N]) {
     first.set("y");
     let (sealed, _) = engine.seal();
     engine.make_visible(sealed);
-    engine.maintain(&mut first.worker);
+    while engine.maintain(&mut first.worker) {}
     (engine, clients)
 }
 
@@ -349,8 +349,8 @@ fn memory_under_a_reader() -> Verdict {
     main.execute(&Command::Set(set)).unwrap();
     let writer = writer.spawn(|client| {
         client.set("x");
-        client.engine.maintain(&mut client.worker);
-        client.engine.maintain(&mut client.worker);
+        while client.engine.maintain(&mut client.worker) {}
+        while client.engine.maintain(&mut client.worker) {}
     });
     let_others_begin();
     let seen_freed = main.engine.get_with(&mut main.worker, b"x", |found| {
@@ -361,7 +361,7 @@ fn memory_under_a_reader() -> Verdict {
         before || is_freed()
     });
     let (mut writer, ()) = writer.join().unwrap();
-    engine.maintain(&mut writer.worker);
+    while engine.maintain(&mut writer.worker) {}
     promise(!seen_freed, || "a value was freed while it was looked at".to_owned())?;
     promise(freed.load(Ordering::Relaxed), || "a value that nobody looks at was not freed".to_owned()) // as above
 }

@@ -142,6 +142,13 @@ impl Model {
                 Ok(Reply::MultiDeleted { revision: Revision(self.revision), deleted, missing })
             }
             Command::List(_) => unreachable!("lists are compared by `walk`"),
+            Command::Clear => {
+                let deleted = self.entries.len() as u64;
+                self.entries.clear();
+                self.revision += 1;
+                self.operations.deletes += deleted;
+                Ok(Reply::Cleared { revision: Revision(self.revision), deleted })
+            }
         }
     }
 }
@@ -203,13 +210,14 @@ fn delete() -> impl Strategy<Value = Delete<'static>> {
 
 fn command() -> impl Strategy<Value = Command<'static>> {
     prop_oneof![
-        key().prop_map(|key| Command::Get { key }),
-        (vec(key(), 0..6), any::<bool>()).prop_map(|(keys, require_all)| Command::MultiGet { keys, require_all }),
-        set().prop_map(Command::Set),
-        vec(set(), 0..5).prop_map(|sets| Command::MultiSet { sets }),
-        delete().prop_map(Command::Delete),
-        (vec(delete(), 0..5), any::<bool>())
+        4 => key().prop_map(|key| Command::Get { key }),
+        4 => (vec(key(), 0..6), any::<bool>()).prop_map(|(keys, require_all)| Command::MultiGet { keys, require_all }),
+        4 => set().prop_map(Command::Set),
+        4 => vec(set(), 0..5).prop_map(|sets| Command::MultiSet { sets }),
+        4 => delete().prop_map(Command::Delete),
+        4 => (vec(delete(), 0..5), any::<bool>())
             .prop_map(|(deletes, require_all)| Command::MultiDelete { deletes, require_all }),
+        1 => Just(Command::Clear),
     ]
 }
 
@@ -260,7 +268,7 @@ fn a_closed_store_refuses_everything() {
 #[test]
 fn a_cursor_of_another_store_is_refused() {
     let engine = Engine::open(Config::default());
-    let cursor = Some(Cursor { epoch: Epoch(1), next_hash: 0 });
+    let cursor = Some(Cursor { epoch: Epoch(1), next_hash: 0, is_keyed: false });
     let list = List { prefix: Key::empty(), limit: 1, cursor, values: ListValues::Meta };
     assert_eq!(engine.execute(&mut engine.worker(), &Command::List(list)), Err(Error::StaleCursor));
 }

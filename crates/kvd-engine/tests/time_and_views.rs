@@ -19,6 +19,8 @@ enum Step {
     MultiDelete { keys: Vec<u8> },
     Tick { ms: u64 },
     Sweep,
+    Clear,
+    Rekey,
     Maintain,
     BeginView,
     EndView { nth: usize },
@@ -181,7 +183,15 @@ impl World {
                     self.committed();
                 }
             }
-            Step::Maintain => self.engine.maintain(&mut self.worker),
+            Step::Clear => {
+                let reply = self.engine.execute(&mut self.worker, &Command::Clear).unwrap();
+                let deleted = self.state.len() as u64;
+                assert_eq!(reply, Reply::Cleared { revision: Revision(self.revision()), deleted });
+                self.state.clear();
+                self.committed();
+            }
+            Step::Rekey => self.engine.rekey(&mut self.worker),
+            Step::Maintain => while self.engine.maintain(&mut self.worker) {},
             Step::BeginView => {
                 let view = self.engine.view().unwrap();
                 assert_eq!(view.revision().0 as usize, self.visible);
@@ -311,6 +321,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => keys().prop_map(|keys| Step::MultiDelete { keys }),
         3 => (1u64..10).prop_map(|ms| Step::Tick { ms }),
         1 => Just(Step::Sweep),
+        1 => Just(Step::Clear),
+        1 => Just(Step::Rekey),
         1 => Just(Step::Maintain),
         2 => Just(Step::BeginView),
         2 => (0usize..4).prop_map(|nth| Step::EndView { nth }),

@@ -38,6 +38,8 @@ pub enum Command<'a> {
     },
     /// One page of a walk over the keys.
     List(List<'a>),
+    /// Removes all keys.
+    Clear,
 }
 
 /// A key and the value it is to have. The value's old content type does not survive.
@@ -149,6 +151,8 @@ pub struct Cursor {
     pub epoch: Epoch,
     /// Keys with this hash or a higher one are still to come.
     pub next_hash: u64,
+    /// Whether it is a keyed hash: a store turns to that when keys were chosen to collide, and then walks begin again.
+    pub is_keyed: bool,
 }
 
 impl Command<'_> {
@@ -166,6 +170,7 @@ impl Command<'_> {
                 Command::MultiDelete { deletes: deletes.into_iter().map(Delete::into_owned).collect(), require_all }
             }
             Command::List(list) => Command::List(List { prefix: list.prefix.into_owned(), ..list }),
+            Command::Clear => Command::Clear,
         }
     }
 }

@@ -90,6 +90,7 @@ impl Limits {
                 self.check_key(&list.prefix, None)?;
                 at_most(Limit::ListItems, LIST_ITEMS_MAX, list.limit, None)
             }
+            Command::Clear => Ok(()),
         }
     }
 

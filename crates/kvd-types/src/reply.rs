@@ -55,6 +55,13 @@ pub enum Reply {
     },
     /// To a list.
     Page(Page),
+    /// To a clear.
+    Cleared {
+        /// The commit's.
+        revision: Revision,
+        /// Keys that went, those included whose time had come.
+        deleted: u64,
+    },
 }
 
 /// One version of a key: what it holds.

@@ -6,6 +6,7 @@
 //! | step | loads | cold |
 //! |---|---|---|
 //! | hash the key | | |
+//! | root: the table since the last clear | 3 words | cached |
 //! | directory entry: segment and its shape | 8 bytes for some 200 keys | cached |
 //! | bucket: header, then up to seven slots, compared by 16 bits of the hash | one line | miss |
 //! | record: key compared, value at hand | one line or more | miss |
@@ -14,42 +15,54 @@
 //! by `version`.
 
 mod bucket;
+mod hash;
 mod record;
+mod rekey;
 mod resize;
+mod root;
 mod scan;
 mod segment;
 mod table;
 mod version;
 mod word;
 
-use std::hash::Hasher;
-
-use siphasher::sip::SipHasher13;
-
 use bucket::{Bucket, Locked, Slot};
+pub(crate) use hash::Hashed;
+use hash::Hashing;
 pub(crate) use record::{Draft, Record};
+pub(crate) use root::Root;
+use resize::Step;
+use root::Place;
+pub(crate) use scan::Reordered;
 use segment::SegmentWord;
 pub(crate) use table::Shape;
-use table::Table;
 pub(crate) use version::{At, Change, Commit, Horizon, Newest, ReadPoints, Version};
 pub(crate) use word::Word;
 
-use crate::reclaim::{Guard, Trash};
-use crate::sync::{AtomicBool, Ordering};
-use kvd_types::Revision;
+use crate::planted::{self, Bug};
+use crate::reclaim::{Garbage, Guard, Trash};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering, lock};
+use kvd_types::{Error, Revision};
 
 /// All records of a store.
 pub(crate) struct Index {
-    table: Table,
-    hash_key: [u64; 2],
+    /// The newest root. Stored under `change`, Release; loaded Acquire.
+    root: AtomicPtr<Root>,
+    /// Held by who changes the root, or where a root leads.
+    change: Mutex<()>,
+    hashing: Hashing,
+    shape: Shape,
     /// Whether any key has ever been given an expiry: without, there is nothing to sweep.
     expires: AtomicBool,
+    /// How often keys were found to collide by intent.
+    rekeyed: AtomicU64,
 }
 
 /// A key's home: its bucket, locked, so that this thread alone may change the key.
 pub(crate) struct Home<'g> {
     locked: Locked<'g>,
     segment: SegmentWord,
+    root: &'g Root,
 }
 
 /// A key's slot under its home's lock, and what it held before this commit.
@@ -58,8 +71,10 @@ pub(crate) struct Target<'g> {
     slot: Slot<'g>,
     /// What the slot held: what a commit is judged on, and what undoing it puts back.
     before: Word,
-    tag: u16,
+    /// The key's hash in its root.
+    hash: u64,
     segment: SegmentWord,
+    root: &'g Root,
     /// Whether the slot was empty: the key is new in its segment.
     is_new: bool,
 }
@@ -74,15 +89,20 @@ pub(crate) struct Seen<'g> {
 
 impl Index {
     pub(crate) fn new(shape: Shape, hash_key: [u64; 2]) -> Index {
-        Index { table: Table::new(shape), hash_key, expires: AtomicBool::new(false) }
+        Index {
+            root: AtomicPtr::new(Box::into_raw(Root::new(shape, false))),
+            change: Mutex::new(()),
+            hashing: Hashing::new(hash_key),
+            shape,
+            expires: AtomicBool::new(false),
+            rekeyed: AtomicU64::new(0),
+        }
     }
 
-    /// The hash of a key: SipHash-1-3, so that who doesn't know the hash key can't make keys collide.
+    /// A key and its hash, for the other calls.
     #[inline]
-    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = SipHasher13::new_with_keys(self.hash_key[0], self.hash_key[1]);
-        hasher.write(key);
-        hasher.finish()
+    pub(crate) fn hash<'k>(&self, key: &'k [u8]) -> Hashed<'k> {
+        self.hashing.hash(key)
     }
 
     /// Whether any key was ever given an expiry.
@@ -91,67 +111,93 @@ impl Index {
     }
 
     /// Bytes of the index itself, without the records.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.table.bytes()
+    pub(crate) fn bytes(&self, guard: &Guard<'_>) -> u64 {
+        self.newest(guard).index_bytes(guard)
+    }
+
+    /// Bytes of versions beside the newest, and of what was cleared and someone still reads.
+    pub(crate) fn held_bytes(&self, guard: &Guard<'_>) -> u64 {
+        self.newest(guard).held_bytes(guard)
+    }
+
+    /// The root that commits change. Who has loaded it outside SEQ asks inside whether it still is.
+    #[inline]
+    pub(crate) fn newest<'g>(&self, guard: &'g Guard<'_>) -> &'g Root {
+        root::newest(&self.root, guard)
+    }
+
+    #[inline]
+    fn place<'g>(&self, key: &Hashed<'_>, horizon: &impl Horizon, guard: &'g Guard<'_>) -> Place<'g> {
+        root::resolve(&self.root, horizon, guard).place(key, &self.hashing, guard)
     }
 
     /// The version of a key that is seen at `horizon`. Loads only.
     #[inline]
     pub(crate) fn get<'g>(
         &self,
-        hash: u64,
-        key: &[u8],
+        key: &Hashed<'_>,
         horizon: &impl Horizon,
         guard: &'g Guard<'_>,
     ) -> Option<Version<'g>> {
-        let bucket = self.table.place_to_read(hash, guard);
-        version::resolve(bucket.find(Word::tag_of(hash), key, guard), horizon, guard)
+        let place = self.place(key, horizon, guard);
+        version::resolve(place.bucket.find(Word::tag_of(place.hash), key.key(), guard), horizon, guard)
     }
 
     /// As `get`, and with it what tells a later look whether the key came and went in between.
-    pub(crate) fn look<'g>(&self, hash: u64, key: &[u8], horizon: &impl Horizon, guard: &'g Guard<'_>) -> Seen<'g> {
-        let bucket = self.table.place_to_read(hash, guard);
+    pub(crate) fn look<'g>(&self, key: &Hashed<'_>, horizon: &impl Horizon, guard: &'g Guard<'_>) -> Seen<'g> {
+        let Place { bucket, hash, .. } = self.place(key, horizon, guard);
         // The count before the slots: a change that the slots show comes with a later count at the latest at its unlock.
         let changes = bucket.changes();
-        let version = version::resolve(bucket.find(Word::tag_of(hash), key, guard), horizon, guard);
+        let version = version::resolve(bucket.find(Word::tag_of(hash), key.key(), guard), horizon, guard);
         Seen { version, bucket, changes }
     }
 
-    /// Asks the processor to fetch the bucket of a hash.
+    /// Asks the processor to fetch the bucket of a key.
     #[inline]
-    pub(crate) fn prefetch_bucket(&self, hash: u64, guard: &Guard<'_>) {
-        self.table.prefetch(hash, guard);
+    pub(crate) fn prefetch_bucket(&self, key: &Hashed<'_>, guard: &Guard<'_>) {
+        let root = self.newest(guard);
+        root.table.prefetch(self.hashing.place(key, root.is_keyed), guard);
     }
 
     /// Asks the processor to fetch the record of a key. Its bucket should be at hand.
     #[inline]
-    pub(crate) fn prefetch_record(&self, hash: u64, guard: &Guard<'_>) {
-        let bucket = self.table.place_to_read(hash, guard);
-        bucket.prefetch(Word::tag_of(hash));
+    pub(crate) fn prefetch_record(&self, key: &Hashed<'_>, guard: &Guard<'_>) {
+        let place = self.place(key, &Newest, guard);
+        place.bucket.prefetch(Word::tag_of(place.hash));
     }
 
     /// Locks the home of one key.
-    pub(crate) fn lock<'g>(&self, hash: u64, guard: &'g Guard<'_>) -> Home<'g> {
-        let (segment, locked) = self.table.lock(hash, guard);
-        Home { locked, segment }
+    pub(crate) fn lock<'g>(&self, root: &'g Root, key: &Hashed<'_>, guard: &'g Guard<'_>) -> Home<'g> {
+        loop {
+            let Place { root, segment, bucket, .. } = root.place(key, &self.hashing, guard);
+            let locked = bucket.lock();
+            if !bucket.is_moved() {
+                return Home { locked, segment, root };
+            }
+        }
     }
 
-    /// Locks the homes of many keys, each once, lowest address first. The second tells for each hash which home it has.
-    pub(crate) fn lock_many<'g>(&self, hashes: &[u64], guard: &'g Guard<'_>) -> (Vec<Home<'g>>, Vec<usize>) {
+    /// Locks the homes of many keys, each once, lowest address first. The second tells for each key which home it has.
+    pub(crate) fn lock_many<'g>(
+        &self,
+        root: &'g Root,
+        keys: &[Hashed<'_>],
+        guard: &'g Guard<'_>,
+    ) -> (Vec<Home<'g>>, Vec<usize>) {
         'again: loop {
-            let places: Vec<_> = hashes.iter().map(|hash| self.table.place(*hash, guard)).collect();
+            let places: Vec<_> = keys.iter().map(|key| root.place(key, &self.hashing, guard)).collect();
             let mut order: Vec<usize> = (0..places.len()).collect();
-            order.sort_unstable_by_key(|at| std::ptr::from_ref(places[*at].1).addr());
+            order.sort_unstable_by_key(|at| std::ptr::from_ref(places[*at].bucket).addr());
             let mut homes: Vec<Home<'g>> = Vec::with_capacity(places.len());
             let mut home_of = vec![0; places.len()];
             for at in order {
-                let (segment, bucket) = places[at];
+                let Place { root, segment, bucket, .. } = places[at];
                 if homes.last().is_none_or(|home| !std::ptr::eq(home.locked.bucket, bucket)) {
                     let locked = bucket.lock();
                     if bucket.is_moved() {
                         continue 'again;
                     }
-                    homes.push(Home { locked, segment });
+                    homes.push(Home { locked, segment, root });
                 }
                 home_of[at] = homes.len() - 1;
             }
@@ -159,47 +205,114 @@ impl Index {
         }
     }
 
-    /// Whether the segment of `hash` is due for `resize`.
+    /// Whether a commit that began under `root` may go on. Inside SEQ.
     #[inline]
-    pub(crate) fn is_resize_due_at(&self, hash: u64, guard: &Guard<'_>) -> bool {
-        self.table.is_resize_due(self.table.segment(hash, guard), guard)
+    pub(crate) fn is_newest(&self, root: &Root, guard: &Guard<'_>) -> bool {
+        std::ptr::eq(self.newest(guard), root) || planted::is(Bug::RootNotChecked)
     }
 
-    /// Grows or shrinks the segment of `hash` if it is time. Without any lock held.
+    /// Grows or shrinks the segments of these keys as far as it is time. Without any lock held.
+    pub(crate) fn resize_due(&self, keys: &[Hashed<'_>], guard: &Guard<'_>, trash: &mut Trash) {
+        // A step for each in turn: if one went down all its splits before the others, the directory would be long for a few.
+        let mut again = true;
+        while again {
+            again = false;
+            for key in keys {
+                let place = self.place(key, &Newest, guard);
+                if place.root.table.is_resize_due(place.segment, guard) {
+                    again |= self.resize_step(place.root, place.hash, guard, trash) == Step::Again;
+                }
+            }
+        }
+    }
+
     #[cold]
-    pub(crate) fn resize(&self, hash: u64, guard: &Guard<'_>, trash: &mut Trash) {
-        self.table.resize(hash, &|record| self.hash(record.key()), guard, trash);
+    fn resize(&self, root: &Root, hash: u64, guard: &Guard<'_>, trash: &mut Trash) {
+        while self.resize_step(root, hash, guard, trash) == Step::Again {}
     }
 
-    /// Settles the keys that have this hash and more than one version. `copy` takes the read points; under the lock, so that
-    /// no version can come, and a reader for it, that they don't know. Returns the newest revision of what still has, and the
-    /// bytes that went.
+    fn resize_step(&self, root: &Root, hash: u64, guard: &Guard<'_>, trash: &mut Trash) -> Step {
+        let hash_of = |record: Record<'_>| self.hashing.place(&self.hash(record.key()), root.is_keyed);
+        let step = root.table.resize(hash, &hash_of, guard, trash);
+        if step == Step::Flooded && !root.is_keyed {
+            self.begin_rekey(root, guard);
+        }
+        step
+    }
+
+    /// Settles the keys that have this hash in their root and more than one version. `copy` takes the read points; under the
+    /// lock, so that no version can come, and a reader for it, that they don't know. Returns the newest revision of what still
+    /// has more than one. Without any lock held.
     pub(crate) fn settle_hash(
         &self,
         hash: u64,
         points: &mut ReadPoints,
-        copy: impl FnOnce(&mut ReadPoints),
+        copy: impl Fn(&mut ReadPoints),
         guard: &Guard<'_>,
         trash: &mut Trash,
-    ) -> (Option<Revision>, u64) {
-        let home = self.lock(hash, guard);
-        copy(points);
-        let (mut left, mut freed) = (None, 0);
-        let mut emptied = 0;
-        home.locked.nodes(Word::tag_of(hash), guard, |slot| {
-            let before = slot.word();
-            let settled = version::settle(before, points, guard, trash);
-            freed += settled.freed_bytes;
-            if settled.word != before {
-                slot.store(settled.word);
+    ) -> Option<Revision> {
+        let root = self.newest(guard);
+        let mut left = None;
+        // While keys move the hash may be of this root or of the next. In the other it settles what may be settled anyway.
+        for root in [Some(root), root.next(guard)].into_iter().flatten() {
+            let Some((segment, locked)) = root.table.lock(hash, guard) else { continue };
+            copy(points);
+            let mut emptied = 0;
+            locked.nodes(Word::tag_of(hash), guard, |slot| {
+                let before = slot.word();
+                let settled = version::settle(before, points, guard, trash);
+                root.count_held(0, settled.freed_bytes);
+                if settled.word != before {
+                    slot.store(settled.word);
+                }
+                if settled.waits {
+                    left = left.max(Some(Revision(version::head_revision(settled.word, guard))));
+                }
+                emptied += u64::from(settled.word.is_empty());
+            });
+            segment.header(guard).keys.fetch_sub(emptied, Ordering::Relaxed); // a count, exact under the bucket's locks
+            drop(locked);
+            if root.table.is_resize_due(segment, guard) {
+                self.resize(root, hash, guard, trash);
             }
-            if settled.waits {
-                left = left.max(Some(Revision(version::head_revision(settled.word, guard))));
-            }
-            emptied += u64::from(settled.word.is_empty());
-        });
-        home.segment.header(guard).keys.fetch_sub(emptied, Ordering::Relaxed); // a count, exact under the bucket's locks
-        (left, freed)
+        }
+        left
+    }
+
+    /// Empties the store: `commit` gives the new root its revision inside SEQ, or refuses.
+    pub(crate) fn clear<T>(
+        &self,
+        guard: &Guard<'_>,
+        trash: &mut Trash,
+        commit: impl FnOnce(&Root) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let _change = lock(&self.change);
+        let is_keyed = self.newest(guard).is_keyed;
+        let root = root::install(&self.root, Root::new(self.shape, is_keyed), guard);
+        let committed = commit(root);
+        if committed.is_err() {
+            trash.retire(Root::into_garbage(root::undo(&self.root, root), root.index_bytes(guard)));
+        }
+        committed
+    }
+
+    /// Whether cleared keys wait for those who may read them.
+    pub(crate) fn has_cleared(&self, guard: &Guard<'_>) -> bool {
+        self.newest(guard).has_before()
+    }
+
+    /// Lets go of what was cleared, as far as nobody reads there. `oldest` is asked under the lock: no read point that comes
+    /// later lies below.
+    pub(crate) fn settle_roots(&self, oldest: impl FnOnce() -> u64, guard: &Guard<'_>) -> Option<Garbage> {
+        let _change = lock(&self.change);
+        self.newest(guard).cut(oldest(), guard)
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        // SAFETY: the store is being dropped: nobody can reach it. Acquire: pairs with the stores in `root`.
+        unsafe { Root::free_all(self.root.load(Ordering::Acquire)) };
     }
 }
 
@@ -207,31 +320,41 @@ impl<'g> Home<'g> {
     /// The slot of a key and its newest version.
     pub(crate) fn find(
         &self,
-        hash: u64,
-        key: &[u8],
+        index: &Index,
+        key: &Hashed<'_>,
         guard: &'g Guard<'_>,
     ) -> (Option<Target<'g>>, Option<Version<'g>>) {
-        let tag = Word::tag_of(hash);
-        let Some(slot) = self.locked.find(tag, key, guard) else { return (None, None) };
+        let hash = index.hashing.place(key, self.root.is_keyed);
+        let Some(slot) = self.locked.find(Word::tag_of(hash), key.key(), guard) else { return (None, None) };
         let before = slot.word();
-        let target = Target { slot, before, tag, segment: self.segment, is_new: false };
+        let target = Target { slot, before, hash, segment: self.segment, root: self.root, is_new: false };
         (Some(target), version::resolve(before, &Newest, guard))
     }
 
     /// Makes sure of so many empty slots. Slots found before may hold other keys afterwards: look again.
-    pub(crate) fn reserve(&self, index: &Index, slots: usize, guard: &Guard<'_>) {
+    pub(crate) fn reserve(&self, slots: usize, guard: &Guard<'_>) {
         let bytes = self.locked.reserve(slots, guard);
-        index.table.bytes.fetch_add(bytes, Ordering::Relaxed); // a count that stands for nothing but itself
+        self.root.table.bytes.fetch_add(bytes, Ordering::Relaxed); // a count that stands for nothing but itself
     }
 
     /// An empty slot of those reserved, for a key that has none.
-    pub(crate) fn vacant(&self, hash: u64, guard: &'g Guard<'_>) -> Target<'g> {
+    pub(crate) fn vacant(&self, index: &Index, key: &Hashed<'_>, guard: &'g Guard<'_>) -> Target<'g> {
+        let hash = index.hashing.place(key, self.root.is_keyed);
         let slot = self.locked.vacant(guard);
-        Target { slot, before: Word::EMPTY, tag: Word::tag_of(hash), segment: self.segment, is_new: true }
+        Target { slot, before: Word::EMPTY, hash, segment: self.segment, root: self.root, is_new: true }
     }
 }
 
 impl Target<'_> {
+    fn tag(&self) -> u16 {
+        Word::tag_of(self.hash)
+    }
+
+    /// The key's hash in its root: what it is settled by later.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
     /// Whether the slot holds one version that everyone sees, or nothing.
     pub(crate) fn is_plain(&self) -> bool {
         !self.before.is_node()
@@ -243,7 +366,7 @@ impl Target<'_> {
             Change::Put(draft) => {
                 let record = draft.publish();
                 record.set_revision(revision);
-                self.slot.store(Word::record(record, self.tag));
+                self.slot.store(Word::record(record, self.tag()));
             }
             Change::Delete(_) => self.slot.store(Word::EMPTY),
         }
@@ -252,16 +375,11 @@ impl Target<'_> {
 
     /// The slot takes a node: readers see what it held before until the commit has a revision.
     pub(crate) fn install(&self, change: Change, commit: Option<&Commit>) {
-        let node = version::Node::new(change.word(self.tag), self.before, commit);
+        let node = version::Node::new(change.word(self.tag()), self.before, commit);
         if let Change::Put(draft) = change {
             draft.publish();
         }
-        self.slot.store(Word::node(node, self.tag));
-    }
-
-    /// Bytes that the installed node keeps beside the newest version.
-    pub(crate) fn held_bytes(&self, guard: &Guard<'_>) -> u64 {
-        version::held_bytes(self.before, guard)
+        self.slot.store(Word::node(node, self.tag()));
     }
 
     /// Gives the installed node its commit's revision.
@@ -274,16 +392,16 @@ impl Target<'_> {
         self.slot.store(version::undo(self.slot.word(), guard, trash));
     }
 
-    /// Drops what nobody needs of the key's versions. Returns the newest revision if more than one had to stay, and the bytes
-    /// that went.
-    pub(crate) fn settle(&self, points: &ReadPoints, guard: &Guard<'_>, trash: &mut Trash) -> (Option<Revision>, u64) {
+    /// Drops what nobody needs of the key's versions. Returns the newest revision if more than one had to stay.
+    pub(crate) fn settle(&self, points: &ReadPoints, guard: &Guard<'_>, trash: &mut Trash) -> Option<Revision> {
+        let held = version::held_bytes(self.before, guard);
         let before = self.slot.word();
         let settled = version::settle(before, points, guard, trash);
         if settled.word != before {
             self.slot.store(settled.word);
         }
-        let left = settled.waits.then(|| Revision(version::head_revision(settled.word, guard)));
-        (left, settled.freed_bytes)
+        self.root.count_held(held, settled.freed_bytes);
+        settled.waits.then(|| Revision(version::head_revision(settled.word, guard)))
     }
 
     /// Counts the key in or out of its segment, and notes when it expires. Under the bucket's lock, after the commit. Returns

@@ -286,7 +286,7 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         // SAFETY: nobody else can reach it.
-        unsafe { free(self.0.0.as_ptr().cast()) }
+        unsafe { free(self.0.0.as_ptr().cast()) };
     }
 }
 
@@ -296,7 +296,7 @@ fn layout(bytes: usize) -> Layout {
 
 /// # Safety
 /// `pointer` is a record that `Draft::new` allocated and that nobody can reach any more.
-unsafe fn free(pointer: *mut ()) {
+unsafe fn free(pointer: *mut ()) -> Option<u64> {
     let record = Record::<'static>(NonNull::new(pointer.cast()).expect("a record has an address"), PhantomData);
     let (layout, parts) = (record.layout(), record.parts());
     if record.flags() & SHARED != 0 {
@@ -308,6 +308,7 @@ unsafe fn free(pointer: *mut ()) {
         record.0.cast::<AtomicU64>().drop_in_place();
         dealloc(record.0.as_ptr(), layout);
     }
+    None
 }
 
 /// Frees a record that was in an index which nobody can reach any more.
@@ -316,5 +317,5 @@ unsafe fn free(pointer: *mut ()) {
 /// Nobody can reach the record.
 pub(super) unsafe fn free_record(record: Record<'_>) {
     // SAFETY: the caller's word.
-    unsafe { free(record.0.as_ptr().cast()) }
+    unsafe { free(record.0.as_ptr().cast()) };
 }

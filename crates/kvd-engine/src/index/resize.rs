@@ -36,6 +36,9 @@ const KEYS_PER_BUCKET_MIN: u64 = 2;
 /// chosen, not found.
 const ENTRIES_PER_SEGMENT_MAX: u64 = 64;
 
+/// Keys of one bucket from which on they are taken for chosen.
+const FLOODED_KEYS: usize = 48;
+
 /// Keys above which a segment of so many buckets is to grow.
 pub(super) fn grow_above(buckets: usize) -> u64 {
     buckets as u64 * KEYS_PER_BUCKET_MAX
@@ -47,6 +50,33 @@ fn has_too_few(segment: SegmentWord, keys: u64) -> bool {
 
 fn buckets_for(keys: u64) -> usize {
     (keys * 100).div_ceil(KEYS_PER_BUCKET_GROWN_CENTI).max(1) as usize
+}
+
+/// What one step of resizing came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Another may help.
+    Again,
+    /// Nothing is left to do.
+    Done,
+    /// More keys have one bucket than chance would give.
+    Flooded,
+}
+
+/// Whether a segment with room for its keys has a bucket with far too many: some five are expected; that chance puts more than
+/// 48 there has a probability below 10^-30.
+fn is_flooded(segment: SegmentWord, guard: &Guard<'_>) -> bool {
+    let header = segment.header(guard);
+    // Relaxed, both: its locks are not held any more, but a few keys more or fewer make no difference.
+    if header.keys.load(Ordering::Relaxed) > header.grow_above.load(Ordering::Relaxed) {
+        return false;
+    }
+    let keys = |index: usize| {
+        let mut keys = 0;
+        segment.bucket_at(index, guard).for_each_word(guard, |_| keys += 1);
+        keys
+    };
+    (0..segment.buckets()).any(|index| keys(index) > FLOODED_KEYS)
 }
 
 /// A slot's word and the hash of its key.
@@ -62,31 +92,26 @@ impl Table {
         keys > header.grow_above.load(Ordering::Relaxed) || has_too_few(segment, keys)
     }
 
-    /// Resizes the segment of `hash`, and what comes of that, until it has as many keys as it should.
-    pub(super) fn resize(&self, hash: u64, hash_of: &impl Fn(Record<'_>) -> u64, guard: &Guard<'_>, trash: &mut Trash) {
-        while self.resize_once(hash, hash_of, guard, trash) {}
-    }
-
-    /// Returns whether another step may help.
-    fn resize_once(
+    /// Resizes the segment of `hash` if it has more or fewer keys than it should: one step, after which more may be due.
+    pub(super) fn resize(
         &self,
         hash: u64,
         hash_of: &impl Fn(Record<'_>) -> u64,
         guard: &Guard<'_>,
         trash: &mut Trash,
-    ) -> bool {
-        let segment = self.place(hash, guard).0;
+    ) -> Step {
+        let Some((segment, _)) = self.place(hash, guard) else { return Step::Done };
         if !self.is_resize_due(segment, guard) {
-            return false;
+            return Step::Done;
         }
         let keys = segment.header(guard).keys.load(Ordering::Relaxed); // a hint, as above
         let sibling = self.sibling_to_merge(segment, guard);
         if sibling.is_none() && has_too_few(segment, keys) && buckets_for(keys) >= segment.buckets() {
-            return false;
+            return Step::Done;
         }
         let mut old = vec![segment];
         old.extend(sibling);
-        let Some(locks) = lock_all(&old, guard) else { return false };
+        let Some(locks) = lock_all(&old, guard) else { return Step::Done };
         let mut growth = lock(&self.growth);
         let mut placed = Vec::new();
         for segment in &old {
@@ -112,13 +137,13 @@ impl Table {
                 None => {
                     // Splitting would not separate the keys: they chain, and it is tried again with a quarter more.
                     segment.header(guard).grow_above.store(keys + keys / 4 + 1, Ordering::Relaxed); // a hint, as above
-                    return false;
+                    return Step::Flooded;
                 }
             }
         };
         self.publish(&old, &new, &mut growth, &locks, guard, trash);
         self.maybe_halve(&mut growth, guard, trash);
-        true
+        if new.iter().any(|segment| is_flooded(*segment, guard)) { Step::Flooded } else { Step::Again }
     }
 
     /// The other half of what was one segment once, if together they fit well into one.

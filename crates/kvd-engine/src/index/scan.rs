@@ -1,37 +1,63 @@
 //! Walking through all keys in order of hash. Owns the order and the cursor; what a reader takes of each key is `version`'s.
 
-use super::Index;
+use super::rekey::ALL_MOVED;
+use super::root::{self, Root};
 use super::version::{self, Horizon, Version};
+use super::Index;
 use crate::reclaim::Guard;
 use crate::sync::Ordering;
 
+/// The order of a walk is not that of the index any more.
+#[derive(Debug)]
+pub(crate) struct Reordered;
+
 impl Index {
+    /// The root that a walk at `horizon` goes through.
+    fn root_to_walk<'g>(&self, horizon: &impl Horizon, guard: &'g Guard<'_>) -> &'g Root {
+        let root = root::resolve(&self.root, horizon, guard);
+        let is_moved = root.moved_below.load(Ordering::Relaxed) == ALL_MOVED; // then each bucket says so itself
+        root.next(guard).filter(|_| is_moved).unwrap_or(root)
+    }
+
+    /// Whether a walk at `horizon` is in order of the keyed hash.
+    pub(crate) fn is_keyed(&self, horizon: &impl Horizon, guard: &Guard<'_>) -> bool {
+        self.root_to_walk(horizon, guard).is_keyed
+    }
+
     /// The versions seen at `horizon` of all keys with the hashes of the bucket of `from`, from `from` on, in order of hash.
     /// Returns the hash to go on with; none at the end. A key that is there all the time comes exactly once: growth moves keys
     /// between segments, never past a hash.
+    ///
+    /// # Errors
+    /// Keys are not, or not all, where the hash `is_keyed` tells of puts them.
     pub(crate) fn walk<'g>(
         &self,
         from: u64,
+        is_keyed: bool,
         horizon: &impl Horizon,
         found: &mut Vec<(u64, Version<'g>)>,
         guard: &'g Guard<'_>,
-    ) -> Option<u64> {
-        let (segment, bucket) = self.table.place(from, guard);
+    ) -> Result<Option<u64>, Reordered> {
+        let root = self.root_to_walk(horizon, guard);
+        if root.is_keyed != is_keyed {
+            return Err(Reordered);
+        }
+        let (segment, bucket) = root.table.place(from, guard).ok_or(Reordered)?;
         let begin = found.len();
         bucket.for_each_word(guard, |word| {
             if let Some(version) = version::resolve(word, horizon, guard) {
-                let hash = self.hash(version.record.key());
+                let hash = self.hashing.place(&self.hash(version.record.key()), is_keyed);
                 if hash >= from {
                     found.push((hash, version));
                 }
             }
         });
         found[begin..].sort_unstable_by_key(|(hash, version)| (*hash, version.record.key()));
-        segment.next_hash(segment.index_of(from), guard)
+        Ok(segment.next_hash(segment.index_of(from), guard))
     }
 
     /// Keys of the segment of `from` that have expired at `now_ms`, and the hash of the next segment. Segments where nothing
-    /// expires by then are passed over by one look at their header.
+    /// expires by then are passed over by one look at their header. While keys move, some may be passed over until later.
     pub(crate) fn expired(
         &self,
         from: u64,
@@ -39,7 +65,8 @@ impl Index {
         expired: &mut Vec<Vec<u8>>,
         guard: &Guard<'_>,
     ) -> (Option<u64>, u64) {
-        let segment = self.table.segment(from, guard);
+        let root = self.root_to_walk(&version::Newest, guard);
+        let segment = root.table.segment(from, guard);
         let header = segment.header(guard);
         let next = segment.next_hash(segment.buckets() - 1, guard);
         // Relaxed, both: a bound that writers lower; it is taken away before the records are looked at, so that one that

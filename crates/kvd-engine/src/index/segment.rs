@@ -40,8 +40,8 @@ pub(super) struct Header {
     pub(super) grow_above: AtomicU64,
     /// No key in it expires before this, in milliseconds. Lowered by writers, recomputed by the sweep.
     pub(super) earliest_expiry: AtomicU64,
-    /// The segments that have its keys now, by the hash's next bit; 0 while it is in use. Stored once, before any bucket is
-    /// marked as moved.
+    /// The segments that have its keys now, by the hash's next bit; 0 while it is in use. Stored once, before its buckets are
+    /// marked as moved. It stays 0 when they move to another table.
     forward: [AtomicU64; 2],
 }
 
@@ -133,11 +133,12 @@ impl SegmentWord {
         }
     }
 
-    /// The segment that has this hash, once this one was replaced.
-    pub(super) fn forward(self, hash: u64, guard: &Guard<'_>) -> SegmentWord {
+    /// The segment that has this hash, once this one was replaced; none if its keys moved to another table.
+    pub(super) fn forward(self, hash: u64, guard: &Guard<'_>) -> Option<SegmentWord> {
         let bit = (hash << self.depth() >> 63) as usize;
         // Acquire: pairs with the store in `set_forward`, which came before the bucket was marked as moved.
-        SegmentWord(self.header(guard).forward[bit].load(Ordering::Acquire))
+        let word = self.header(guard).forward[bit].load(Ordering::Acquire);
+        (word != 0).then_some(SegmentWord(word))
     }
 
     /// The segment as garbage, for who has unlinked it: its memory, not that of the keys.
@@ -147,17 +148,25 @@ impl SegmentWord {
         unsafe { Garbage::new(boxed, free, bytes) }
     }
 
-    /// Frees the segment and every key in it.
+    /// Frees the segment, and every key that has not moved elsewhere. Returns its bytes, roughly.
     ///
     /// # Safety
     /// Nobody can reach it; `guard` may be any guard.
-    pub(super) unsafe fn free_all(self, guard: &Guard<'_>) {
+    pub(super) unsafe fn free_all(self, guard: &Guard<'_>) -> u64 {
+        let mut bytes = self.bytes();
         for index in 0..self.buckets() {
-            // SAFETY: the caller's word.
-            self.bucket_at(index, guard).for_each_word(guard, |word: Word| unsafe { version::free_chain(word, guard) });
+            let bucket = self.bucket_at(index, guard);
+            if !bucket.is_moved() {
+                bucket.for_each_word(guard, |word: Word| {
+                    bytes += version::newest_bytes(word, guard);
+                    // SAFETY: the caller's word.
+                    unsafe { version::free_chain(word, guard) };
+                });
+            }
         }
         // SAFETY: the caller's word.
         unsafe { free_memory(self, guard) };
+        bytes
     }
 }
 
@@ -177,13 +186,14 @@ fn layout(buckets: usize) -> (Layout, usize) {
 
 /// # Safety
 /// `pointer` is a boxed word of a segment that nobody can reach any more, and whose keys are elsewhere.
-unsafe fn free(pointer: *mut ()) {
+unsafe fn free(pointer: *mut ()) -> Option<u64> {
     // SAFETY: boxed by `into_garbage`.
     let segment = *unsafe { Box::from_raw(pointer.cast::<SegmentWord>()) };
     Guard::unprotected(|guard| {
         // SAFETY: the caller's word.
         unsafe { free_memory(segment, guard) }
     });
+    None
 }
 
 /// # Safety

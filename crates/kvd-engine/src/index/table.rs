@@ -14,10 +14,13 @@ use crate::planted::{self, Bug};
 use crate::reclaim::{Garbage, Guard};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
+/// Segments that are freed in one go: some 10,000 keys.
+const FREED_SEGMENTS: usize = 64;
+
 const BITS_SHIFT: u32 = 58;
 const ADDRESS_MASK: u64 = (1 << 48) - 1;
 
-/// All keys of a store.
+/// Keys in order of one hash.
 pub(crate) struct Table {
     /// Address of the entries and their number's binary logarithm. Stored under `growth`, Release; loaded Acquire.
     directory: AtomicU64,
@@ -96,27 +99,37 @@ impl Table {
     }
 
     /// The bucket that has a hash: by the directory, and on from segments that were replaced. No retry, no wait: each step is
-    /// towards newer segments.
+    /// towards newer segments. None if the bucket has moved to another table.
     #[inline]
-    pub(super) fn place<'g>(&self, hash: u64, guard: &'g Guard<'_>) -> (SegmentWord, &'g Bucket) {
+    pub(super) fn place<'g>(&self, hash: u64, guard: &'g Guard<'_>) -> Option<(SegmentWord, &'g Bucket)> {
         let mut segment = self.segment(hash, guard);
         loop {
             let bucket = segment.bucket_at(segment.index_of(hash), guard);
-            if !bucket.is_moved() {
-                return (segment, bucket);
+            if !bucket.is_moved() || planted::is(Bug::IgnoreMoved) {
+                return Some((segment, bucket));
             }
-            segment = segment.forward(hash, guard);
+            segment = segment.forward(hash, guard)?;
         }
     }
 
-    /// The bucket that a reader looks into.
-    #[inline]
-    pub(super) fn place_to_read<'g>(&self, hash: u64, guard: &'g Guard<'_>) -> &'g Bucket {
-        if planted::is(Bug::IgnoreMoved) {
-            let segment = self.segment(hash, guard);
-            return segment.bucket_at(segment.index_of(hash), guard);
+    /// The newest bucket of a hash in this table, whether or not its keys are in another table now.
+    pub(super) fn last_place<'g>(&self, hash: u64, guard: &'g Guard<'_>) -> (SegmentWord, &'g Bucket) {
+        let mut segment = self.segment(hash, guard);
+        while let Some(newer) = segment.forward(hash, guard) {
+            segment = newer;
         }
-        self.place(hash, guard).1
+        (segment, segment.bucket_at(segment.index_of(hash), guard))
+    }
+
+    /// Locks the bucket of a hash; none if it has moved to another table.
+    pub(super) fn lock<'g>(&self, hash: u64, guard: &'g Guard<'_>) -> Option<(SegmentWord, Locked<'g>)> {
+        loop {
+            let (segment, bucket) = self.place(hash, guard)?;
+            let locked = bucket.lock();
+            if !bucket.is_moved() {
+                return Some((segment, locked));
+            }
+        }
     }
 
     /// Asks the processor to fetch the bucket of a hash.
@@ -126,17 +139,33 @@ impl Table {
         super::prefetch(std::ptr::from_ref(segment.bucket_at(segment.index_of(hash), guard)).cast());
     }
 
-    /// Locks the bucket of a hash. For a single one; who needs several uses `place` and `lock_in_place`.
-    pub(super) fn lock<'g>(&self, hash: u64, guard: &'g Guard<'_>) -> (SegmentWord, Locked<'g>) {
-        let mut segment = self.segment(hash, guard);
-        loop {
-            let locked = segment.bucket_at(segment.index_of(hash), guard).lock();
-            if !locked.bucket.is_moved() {
-                return (segment, locked);
+    /// Frees some segments, with the keys of buckets that have not moved, from entry `from` of the directory on; at the end the
+    /// directory. Returns the entry to go on with, and the bytes of the segments; none when all is gone.
+    ///
+    /// # Safety
+    /// Nobody can reach the table. After none was returned it is not used again.
+    pub(super) unsafe fn free_piece(&mut self, from: usize) -> Option<(usize, u64)> {
+        let (mut at, mut bytes) = (from, 0);
+        let is_end = Guard::unprotected(|guard| {
+            let (entries, bits) = self.entries(guard);
+            for _ in 0..FREED_SEGMENTS {
+                if at == entries.len() {
+                    break;
+                }
+                let segment = SegmentWord(entries[at].load(Ordering::Acquire)); // nobody else is left to store
+                at += 1 << (bits - segment.depth());
+                // SAFETY: the caller's word. Each is met once: by its first entry.
+                bytes += unsafe { segment.free_all(guard) };
             }
-            drop(locked);
-            segment = segment.forward(hash, guard);
+            at == from
+        });
+        if !is_end {
+            return Some((at, bytes));
         }
+        let directory = Box::into_raw(Box::new(self.directory.load(Ordering::Acquire))).cast(); // as above
+        // SAFETY: the caller's word.
+        unsafe { free_directory(directory) };
+        None
     }
 }
 
@@ -152,29 +181,12 @@ fn publishable(segments: Vec<SegmentWord>) -> u64 {
 
 /// # Safety
 /// `pointer` is a boxed directory word that nobody can reach any more.
-unsafe fn free_directory(pointer: *mut ()) {
+unsafe fn free_directory(pointer: *mut ()) -> Option<u64> {
     // SAFETY: boxed by `replace_directory`.
     let directory = *unsafe { Box::from_raw(pointer.cast::<u64>()) };
     let entries: *mut AtomicU64 = std::ptr::with_exposed_provenance_mut((directory & ADDRESS_MASK) as usize);
     let entries = std::ptr::slice_from_raw_parts_mut(entries, 1 << (directory >> BITS_SHIFT));
     // SAFETY: leaked by `publishable`.
     drop(unsafe { Box::from_raw(entries) });
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        Guard::unprotected(|guard| {
-            let (entries, bits) = self.entries(guard);
-            let mut at = 0;
-            while at < entries.len() {
-                let segment = SegmentWord(entries[at].load(Ordering::Acquire)); // nobody else is left to store
-                at += 1 << (bits - segment.depth());
-                // SAFETY: the table is being dropped: nobody can reach its segments. Each is met once: by its first entry.
-                unsafe { segment.free_all(guard) };
-            }
-        });
-        let directory = Box::into_raw(Box::new(self.directory.load(Ordering::Acquire))).cast(); // as above
-        // SAFETY: nobody can reach it.
-        unsafe { free_directory(directory) };
-    }
+    None
 }

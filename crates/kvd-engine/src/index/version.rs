@@ -137,9 +137,10 @@ impl Node {
 
 /// # Safety
 /// `pointer` came from `Box::<T>::into_raw`, and nobody can reach it any more.
-unsafe fn free_boxed<T>(pointer: *mut ()) {
+unsafe fn free_boxed<T>(pointer: *mut ()) -> Option<u64> {
     // SAFETY: the caller's word.
     drop(unsafe { Box::from_raw(pointer.cast::<T>()) });
+    None
 }
 
 /// The version that a reader takes from `word`. Loads only, no retry, no wait.
@@ -226,6 +227,11 @@ pub(crate) struct ReadPoints {
 }
 
 impl ReadPoints {
+    /// The oldest.
+    pub(crate) fn oldest(&self) -> u64 {
+        *self.points.first().expect("VISIBLE is one of them")
+    }
+
     /// Whether a reader may ask for the version `from`, whose successor is of revision `to`.
     fn need(&self, from: u64, to: u64) -> bool {
         let first = self.points.partition_point(|point| *point < from);
@@ -294,7 +300,8 @@ pub(super) fn settle(head: Word, points: &ReadPoints, guard: &Guard<'_>, trash: 
             if let View::Record(record) = node.new.view(guard) {
                 record.set_revision(Revision(node.revision()));
             }
-            let word = if is_tombstone { Word::EMPTY } else { node.new };
+            // With the slot's tag: the keys of a re-keyed store have another one than when the node was made.
+            let word = if is_tombstone { Word::EMPTY } else { node.new.with_tag(head.tag()) };
             freed_bytes += size_of::<Node>() as u64;
             trash.retire(node.into_garbage());
             return Settled { word, freed_bytes, waits: false };
@@ -331,10 +338,14 @@ pub(super) fn undo(word: Word, guard: &Guard<'_>, trash: &mut Trash) -> Word {
     node.old()
 }
 
+/// Bytes of the newest version's record.
+pub(super) fn newest_bytes(word: Word, guard: &Guard<'_>) -> u64 {
+    resolve(word, &Newest, guard).map_or(0, |version| version.record.bytes())
+}
+
 /// Bytes that a commit over `before` keeps beside the newest version, until they are settled.
 pub(super) fn held_bytes(before: Word, guard: &Guard<'_>) -> u64 {
-    let newest = resolve(before, &Newest, guard).map_or(0, |version| version.record.bytes());
-    newest + size_of::<Node>() as u64
+    newest_bytes(before, guard) + size_of::<Node>() as u64
 }
 
 /// Gives the head of a chain its revision.

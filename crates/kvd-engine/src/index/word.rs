@@ -75,6 +75,11 @@ impl Word {
         (self.0 >> TAG_SHIFT) as u16
     }
 
+    /// The same for a key with another hash.
+    pub(super) fn with_tag(self, tag: u16) -> Word {
+        Word(self.0 & !(u64::from(u16::MAX) << TAG_SHIFT) | u64::from(tag) << TAG_SHIFT)
+    }
+
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }

@@ -187,7 +187,7 @@ impl Client {
     }
 
     pub(crate) fn maintain(&mut self) {
-        self.engine.maintain(&mut self.worker);
+        while self.engine.maintain(&mut self.worker) {}
     }
 }
 

@@ -133,20 +133,22 @@ fn values_name(wanted: ListValues) -> &'static str {
     VALUES.iter().find(|(values, _)| *values == wanted).map(|(_, name)| *name).expect("the table has all three")
 }
 
-/// The text of a cursor: epoch and position, twelve bytes as base64url.
+/// The text of a cursor: epoch, order and position, thirteen bytes as base64url.
 pub(crate) fn cursor_text(cursor: &Cursor) -> String {
-    let mut bytes = [0; 12];
+    let mut bytes = [0; 13];
     bytes[..4].copy_from_slice(&cursor.epoch.0.to_be_bytes());
-    bytes[4..].copy_from_slice(&cursor.next_hash.to_be_bytes());
+    bytes[4] = u8::from(cursor.is_keyed);
+    bytes[5..].copy_from_slice(&cursor.next_hash.to_be_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 fn parse_cursor(text: &[u8]) -> Result<Cursor, Problem> {
-    let bytes: Option<[u8; 12]> = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-    let Some([e0, e1, e2, e3, hash @ ..]) = bytes else {
+    let bytes: Option<[u8; 13]> = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    let Some([e0, e1, e2, e3, is_keyed @ 0..=1, hash @ ..]) = bytes else {
         return Err(Problem::new(BAD_CURSOR, "`cursor` is not one that this server gave; send it as it came"));
     };
-    Ok(Cursor { epoch: Epoch(u32::from_be_bytes([e0, e1, e2, e3])), next_hash: u64::from_be_bytes(hash) })
+    let epoch = Epoch(u32::from_be_bytes([e0, e1, e2, e3]));
+    Ok(Cursor { epoch, next_hash: u64::from_be_bytes(hash), is_keyed: is_keyed == 1 })
 }
 
 /// A field's name for an error message.

@@ -93,7 +93,9 @@ impl Answer {
             (Reply::Page(page), Command::List(list)) => {
                 Ok(self.message(page.revision, &ListAnswer::new(epoch, list.values, page)))
             }
-            (Reply::MultiGot { .. } | Reply::MultiSet { .. } | Reply::Page(_), _) => Err(Problem::internal()),
+            (Reply::MultiGot { .. } | Reply::MultiSet { .. } | Reply::Page(_) | Reply::Cleared { .. }, _) => {
+                Err(Problem::internal())
+            }
         }
     }
 
@@ -280,6 +282,6 @@ fn key_at<'c>(command: &'c Command<'_>, index: usize) -> Option<&'c Key<'c>> {
         Command::MultiGet { keys, .. } => keys.get(index),
         Command::MultiSet { sets } => sets.get(index).map(|set| &set.key),
         Command::MultiDelete { deletes, .. } => deletes.get(index).map(|delete| &delete.key),
-        Command::List(_) => None,
+        Command::List(_) | Command::Clear => None,
     }
 }

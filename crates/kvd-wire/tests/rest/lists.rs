@@ -92,7 +92,7 @@ fn a_client_writes_the_query_that_the_server_reads() {
 fn a_cursor_comes_back_as_it_was_given() {
     let places = [(0, 0), (0xe1b2_c3d4, 1), (u32::MAX, u64::MAX), (7, 0x0123_4567_89ab_cdef)];
     for (epoch, next_hash) in places {
-        let cursor = Cursor { epoch: Epoch(epoch), next_hash };
+        let cursor = Cursor { epoch: Epoch(epoch), next_hash, is_keyed: epoch == 7 };
         let (command, answer) = run("GET /v1/keys", &[]);
         let page = Page { revision: Revision(5), items: vec![], cursor: Some(cursor) };
         let response = answer.respond(EPOCH, &command, Reply::Page(page)).unwrap();

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, anyhow};
+use tracing::warn;
 
 use super::shared::Shared;
 
@@ -36,12 +37,18 @@ impl Background {
             // The wall clock is asked once: later the store's time follows a clock that nobody can set.
             let started = Instant::now();
             let mut worker = engine.worker();
+            let mut rekeyed = 0;
             loop {
                 let now = wall + started.elapsed();
                 engine.tick(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
                 engine.sweep(&mut worker, SWEEP_SEGMENTS);
-                engine.maintain(&mut worker);
-                if told_to_end.recv_timeout(PERIOD) != Err(RecvTimeoutError::Timeout) {
+                let before = std::mem::replace(&mut rekeyed, engine.stats().rekeyed);
+                if rekeyed > before {
+                    warn!("many keys have one hash, as if someone had chosen them to: all keys are placed by SipHash now");
+                }
+                // A slice at a time, since the store's time stands still meanwhile.
+                let wait = if engine.maintain(&mut worker) { Duration::ZERO } else { PERIOD };
+                if told_to_end.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
             }

@@ -1,0 +1,190 @@
+//! Moving all keys to a table that the keyed hash orders, bucket by bucket, while the store is in use. Owns the steps of that
+//! and their order; when keys are taken for chosen is `resize`'s to say.
+//!
+//! | step | why in this order |
+//! |---|---|
+//! | lock the old bucket and the new homes of its keys, by address | no commit is under way in them; readers go on |
+//! | store every word in the new bucket, nodes too, with the new tag | whoever goes on from the old bucket finds everything |
+//! | note keys with older versions by their new hash | they are settled by it |
+//! | mark the old bucket as moved | a reader that meets the mark goes on to the next root |
+//! | unlock; when every bucket has moved: replace the root, retire the old one | |
+//!
+//! A key has one home at any time: its old bucket until that is marked, then its new one. The old words stay where they are, for
+//! readers that were there before.
+
+use kvd_types::Revision;
+
+use super::bucket::{Bucket, Locked};
+use super::root::{self, Root};
+use super::segment::SegmentWord;
+use super::word::Word;
+use super::{Horizon, Index, version};
+use crate::planted::{self, Bug};
+use crate::reclaim::{Guard, Trash};
+use crate::sync::{Ordering, lock};
+
+/// `moved_below` when no bucket is left.
+pub(super) const ALL_MOVED: u64 = u64::MAX;
+
+/// A key on its way.
+struct Moving<'g> {
+    word: Word,
+    /// Its hash in the next root.
+    hash: u64,
+    segment: SegmentWord,
+    bucket: &'g Bucket,
+}
+
+impl Index {
+    /// Keys collide by intent: they are to be placed by the keyed hash from now on.
+    pub(super) fn begin_rekey(&self, root: &Root, guard: &Guard<'_>) {
+        let _change = lock(&self.change);
+        if root.next(guard).is_none() && std::ptr::eq(self.newest(guard), root) {
+            root.set_next(Root::new(self.shape, true));
+            self.rekeyed.fetch_add(1, Ordering::Relaxed); // a count that stands for nothing but itself
+        }
+    }
+
+    /// Takes all keys for chosen, whatever they look like.
+    pub(crate) fn rekey(&self, guard: &Guard<'_>) {
+        let root = self.newest(guard);
+        if !root.is_keyed {
+            self.begin_rekey(root, guard);
+        }
+    }
+
+    /// How often keys were found to collide by intent.
+    pub(crate) fn rekeyed(&self) -> u64 {
+        self.rekeyed.load(Ordering::Relaxed) // as above
+    }
+
+    /// Moves the keys of some buckets of the root at `horizon`, if they are to move. `note` is told which keys are to be settled,
+    /// by their new hash. Returns whether more are left. Without any lock held.
+    #[inline]
+    pub(crate) fn move_some(
+        &self,
+        horizon: &impl Horizon,
+        buckets: usize,
+        mut note: impl FnMut(Revision, u64),
+        guard: &Guard<'_>,
+        trash: &mut Trash,
+    ) -> bool {
+        let root = root::resolve(&self.root, horizon, guard);
+        let Some(next) = root.next(guard) else { return false };
+        for _ in 0..buckets {
+            let from = root.moved_below.load(Ordering::Relaxed); // a hint: who is late finds a bucket that has moved
+            if from == ALL_MOVED {
+                self.end_rekey(root, guard, trash);
+                return false;
+            }
+            let below = self.move_bucket(root, next, from, &mut note, guard, trash).unwrap_or(ALL_MOVED);
+            root.moved_below.fetch_max(below, Ordering::Relaxed); // as above
+        }
+        true
+    }
+
+    /// Moves the bucket of a hash. Returns the lowest hash behind it, if there is one.
+    fn move_bucket(
+        &self,
+        root: &Root,
+        next: &Root,
+        hash: u64,
+        note: &mut impl FnMut(Revision, u64),
+        guard: &Guard<'_>,
+        trash: &mut Trash,
+    ) -> Option<u64> {
+        loop {
+            let (segment, bucket) = root.table.last_place(hash, guard);
+            let end = segment.next_hash(segment.index_of(hash), guard);
+            if bucket.is_moved() {
+                return end;
+            }
+            let planned = self.keys_to_move(bucket, next, guard);
+            let Some(locks) = lock_all(bucket, &planned, guard) else { continue };
+            // What came before the lock was there may have a home that is not locked.
+            let keys = self.keys_to_move(bucket, next, guard);
+            if keys.iter().any(|key| !is_locked(key.bucket, &locks)) {
+                continue;
+            }
+            if planted::is(Bug::MovedBeforeStored) {
+                locks.iter().find(|lock| std::ptr::eq(lock.bucket, bucket)).expect("it is locked").set_moved();
+            }
+            for key in &keys {
+                self.store_moved(next, key, &locks, note, guard);
+            }
+            locks.iter().find(|lock| std::ptr::eq(lock.bucket, bucket)).expect("it is locked").set_moved();
+            drop(locks);
+            for key in keys {
+                if next.table.is_resize_due(key.segment, guard) {
+                    self.resize(next, key.hash, guard, trash);
+                }
+            }
+            return end;
+        }
+    }
+
+    /// What a bucket holds, and where it belongs.
+    fn keys_to_move<'g>(&self, bucket: &Bucket, next: &'g Root, guard: &'g Guard<'_>) -> Vec<Moving<'g>> {
+        let mut keys = Vec::new();
+        bucket.for_each_word(guard, |word| {
+            let record = version::any_record(word, guard).expect("what is not empty has a record");
+            let place = next.place(&self.hash(record.key()), &self.hashing, guard);
+            keys.push(Moving { word, hash: place.hash, segment: place.segment, bucket: place.bucket });
+        });
+        keys
+    }
+
+    fn store_moved(
+        &self,
+        next: &Root,
+        key: &Moving<'_>,
+        locks: &[Locked<'_>],
+        note: &mut impl FnMut(Revision, u64),
+        guard: &Guard<'_>,
+    ) {
+        let home = locks.iter().find(|lock| std::ptr::eq(lock.bucket, key.bucket)).expect("its home is locked");
+        let bytes = home.reserve(1, guard);
+        next.table.bytes.fetch_add(bytes, Ordering::Relaxed); // a count that stands for nothing but itself
+        home.vacant(guard).store(key.word.with_tag(Word::tag_of(key.hash)));
+        let header = key.segment.header(guard);
+        header.keys.fetch_add(1, Ordering::Relaxed); // a count: exact under all locks of the segment
+        let newest = version::resolve(key.word, &version::Newest, guard);
+        if let Some(at) = newest.and_then(|version| version.record.expires_at_ms()) {
+            header.earliest_expiry.fetch_min(at, Ordering::Relaxed); // a bound, looked at by the sweep
+        }
+        if key.word.is_node() {
+            note(Revision(version::head_revision(key.word, guard)), key.hash);
+        }
+    }
+
+    /// Every bucket has moved: the next root is the root.
+    fn end_rekey(&self, root: &Root, guard: &Guard<'_>, trash: &mut Trash) {
+        let _change = lock(&self.change);
+        if !std::ptr::eq(self.newest(guard), root) {
+            return;
+        }
+        let bytes = root.table.bytes();
+        let old = root::replace(&self.root, root.hand_over(guard));
+        trash.retire(Root::into_garbage(old, bytes));
+    }
+}
+
+/// A bucket and the new homes of its keys, locked lowest address first; none if one has moved.
+fn lock_all<'g>(bucket: &'g Bucket, keys: &[Moving<'g>], _guard: &'g Guard<'_>) -> Option<Vec<Locked<'g>>> {
+    let mut buckets: Vec<&'g Bucket> = keys.iter().map(|key| key.bucket).chain([bucket]).collect();
+    buckets.sort_unstable_by_key(|bucket| std::ptr::from_ref(*bucket).addr());
+    buckets.dedup_by(|one, other| std::ptr::eq(*one, *other));
+    let mut locks = Vec::with_capacity(buckets.len());
+    for bucket in buckets {
+        let locked = bucket.lock();
+        if bucket.is_moved() {
+            return None;
+        }
+        locks.push(locked);
+    }
+    Some(locks)
+}
+
+fn is_locked(bucket: &Bucket, locks: &[Locked<'_>]) -> bool {
+    locks.iter().any(|lock| std::ptr::eq(lock.bucket, bucket))
+}
