@@ -79,6 +79,7 @@ impl Bucket {
             }
             while candidates != 0 {
                 let word = words[candidates.trailing_zeros() as usize];
+                word.prefetch();
                 if version::has_key(word, key, guard) {
                     return word;
                 }
@@ -168,7 +169,7 @@ impl Bucket {
         for slot in &self.slots {
             let word = Word(slot.load(Ordering::Relaxed)); // only a hint: nothing is looked at
             if word.tag() == tag {
-                super::prefetch(std::ptr::without_provenance(word.address()));
+                word.prefetch();
             }
         }
     }

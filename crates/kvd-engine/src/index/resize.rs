@@ -292,7 +292,7 @@ fn lock_all<'g>(segments: &[SegmentWord], guard: &'g Guard<'_>) -> Option<Vec<Lo
 fn hash_all(placed: &mut [Placed], hash_of: &impl Fn(Record<'_>) -> u64, guard: &Guard<'_>) {
     for (_, word) in placed.iter() {
         if word.is_record() {
-            super::prefetch(std::ptr::without_provenance(word.address()));
+            word.prefetch();
         }
     }
     for (hash, word) in placed {
