@@ -134,6 +134,22 @@ impl Engine {
         result
     }
 
+    /// Carries out many commands in order, each by itself, and hands each answer out when it is there. What they need of memory is
+    /// asked for ahead, which makes short ones several times faster than one by one.
+    pub fn execute_batch(
+        &self,
+        worker: &mut Worker,
+        commands: &[Command<'_>],
+        mut answer: impl FnMut(usize, Result<Reply, Error>),
+    ) {
+        for (chunk, some) in commands.chunks(read::BATCH_KEYS).enumerate() {
+            read::prefetch(self.store(worker), worker, some.iter().filter_map(Command::single_key));
+            for (at, command) in some.iter().enumerate() {
+                answer(chunk * read::BATCH_KEYS + at, self.execute(worker, command));
+            }
+        }
+    }
+
     /// Looks a key up and shows what it holds, without copying or allocating.
     #[inline]
     pub fn get_with<R>(&self, worker: &mut Worker, key: &[u8], take: impl FnOnce(Option<Found<'_>>) -> R) -> R {

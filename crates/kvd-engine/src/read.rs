@@ -19,7 +19,7 @@ const COLLECT_KEYS_MAX: usize = 128;
 const COLLECT_ROUNDS: usize = 3;
 
 /// Keys of a batch whose memory is asked for ahead.
-const BATCH_KEYS: usize = 16;
+pub(crate) const BATCH_KEYS: usize = 16;
 
 /// Records looked at for one page, so that a prefix that few keys have makes a page short instead of slow.
 const LIST_RECORDS_EXAMINED_MAX: usize = 32_768;
@@ -64,9 +64,9 @@ fn alive(version: Version<'_>, now_ms: u64) -> bool {
 }
 
 /// One key, as readers see it. `now_ms` was loaded before.
-#[inline]
-fn find<'g>(store: &Store, key: &Hashed<'_>, mut now_ms: u64, guard: &'g Guard<'_>) -> Option<Found<'g>> {
-    let version = store.index.get(key, &Visible(&store.sequence), guard)?;
+#[inline(always)]
+fn find<'g>(store: &Store, key: Hashed<'_>, mut now_ms: u64, guard: &'g Guard<'_>) -> Option<Found<'g>> {
+    let version = store.index.get(key, Visible(&store.sequence), guard)?;
     if planted::is(Bug::NowAfterSlot) {
         now_ms = store.sequence.now_ms();
     }
@@ -83,8 +83,8 @@ pub(crate) fn get_with<R>(
     let guard = worker.reader.pin();
     // First of all: a key that is alive at an earlier time was alive when the get began.
     let now_ms = store.sequence.now_ms();
-    let found = find(store, &store.index.hash(key), now_ms, &guard);
-    worker.counters.gets(usize::from(found.is_some()), usize::from(found.is_none()));
+    let found = find(store, store.index.hash(key), now_ms, &guard);
+    worker.counters.get(found.is_some());
     take(found)
 }
 
@@ -100,17 +100,12 @@ pub(crate) fn get_many(
     for (chunk, keys) in keys.chunks(BATCH_KEYS).enumerate() {
         let mut hashed = [Hashed::NONE; BATCH_KEYS];
         let hashed = &mut hashed[..keys.len()];
-        for (hashed, key) in hashed.iter_mut().zip(keys) {
-            *hashed = store.index.hash(key);
-            store.index.prefetch_bucket(hashed, &guard);
-        }
-        for key in hashed.iter() {
-            store.index.prefetch_record(key, &guard);
-        }
+        hashed.iter_mut().zip(keys).for_each(|(hashed, key)| *hashed = store.index.hash(key));
+        store.index.prefetch(hashed, &guard);
         for (at, key) in hashed.iter().enumerate() {
             // Afresh for each: a later get of the batch must not be of an earlier time than what it sees.
             let now_ms = store.sequence.now_ms();
-            let found = find(store, key, now_ms, &guard);
+            let found = find(store, *key, now_ms, &guard);
             hits += usize::from(found.is_some());
             take(chunk * BATCH_KEYS + at, found);
         }
@@ -118,8 +113,19 @@ pub(crate) fn get_many(
     worker.counters.gets(hits, keys.len() - hits);
 }
 
+/// Asks for the memory of at most [`BATCH_KEYS`] keys, which are about to be used.
+pub(crate) fn prefetch<'k>(store: &Store, worker: &mut Worker, keys: impl Iterator<Item = &'k Key<'k>>) {
+    let mut hashed = [Hashed::NONE; BATCH_KEYS];
+    let mut count = 0;
+    for (hashed, key) in hashed.iter_mut().zip(keys) {
+        *hashed = store.index.hash(key.as_bytes());
+        count += 1;
+    }
+    store.index.prefetch(&hashed[..count], &worker.reader.pin());
+}
+
 pub(crate) fn get(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Reply {
-    let key = &store.index.hash(key.as_bytes());
+    let key = store.index.hash(key.as_bytes());
     let guard = worker.reader.pin();
     let mut found = find(store, key, store.sequence.now_ms(), &guard);
     let mut missing_at = Revision(0);
@@ -130,7 +136,7 @@ pub(crate) fn get(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Reply {
     }
     let entry = found.map(|found| found.entry());
     drop(guard);
-    worker.counters.gets(usize::from(entry.is_some()), usize::from(entry.is_none()));
+    worker.counters.get(entry.is_some());
     let revision = entry.as_ref().map_or(missing_at, |entry| entry.revision);
     Reply::Got { entry, revision }
 }
@@ -168,10 +174,9 @@ pub(crate) fn read_at<'g>(
     pinned: &Pinned,
     guard: &'g Guard<'_>,
 ) -> Vec<Option<Found<'g>>> {
-    keys.iter().for_each(|key| store.index.prefetch_bucket(key, guard));
-    keys.iter().for_each(|key| store.index.prefetch_record(key, guard));
+    store.index.prefetch(keys, guard);
     let read = |key: &Hashed<'_>| {
-        let version = store.index.get(key, &At(pinned.revision), guard)?;
+        let version = store.index.get(*key, At(pinned.revision), guard)?;
         alive(version, pinned.now_ms).then_some(Found(version))
     };
     keys.iter().map(read).collect()
@@ -184,10 +189,9 @@ fn collect<'g>(
     guard: &'g Guard<'_>,
 ) -> Option<(Revision, Vec<Option<Found<'g>>>)> {
     let (now_ms, visible_before) = (store.sequence.now_ms(), store.sequence.visible());
-    keys.iter().for_each(|key| store.index.prefetch_bucket(key, guard));
-    keys.iter().for_each(|key| store.index.prefetch_record(key, guard));
+    store.index.prefetch(keys, guard);
     let visible = Visible(&store.sequence);
-    let look = |key: &Hashed<'_>| store.index.look(key, &visible, guard);
+    let look = |key: &Hashed<'_>| store.index.look(*key, visible, guard);
     let first: Vec<Seen<'g>> = keys.iter().map(look).collect();
     let mut revision = store.sequence.visible();
     if !planted::is(Bug::SingleCollect) {
@@ -246,7 +250,7 @@ pub(crate) fn list_at(store: &Store, worker: &mut Worker, list: &List<'_>, pinne
     }
     loop {
         // A walk needs all keys in one order.
-        rekey::move_all_at(store, worker, &At(pinned.revision));
+        rekey::move_all_at(store, worker, At(pinned.revision));
         match page(store, worker, list, pinned) {
             Ok(page) => {
                 pinned.check()?;
@@ -261,7 +265,7 @@ pub(crate) fn list_at(store: &Store, worker: &mut Worker, list: &List<'_>, pinne
 
 fn page(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) -> Result<Page, Reordered> {
     let horizon = At(pinned.revision);
-    let is_keyed = store.index.is_keyed(&horizon, &worker.reader.pin());
+    let is_keyed = store.index.is_keyed(horizon, &worker.reader.pin());
     if list.cursor.is_some_and(|cursor| cursor.is_keyed != is_keyed) {
         return Err(Reordered);
     }
@@ -273,7 +277,7 @@ fn page(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) ->
         // Unpinned between buckets: a long page keeps no memory from being freed.
         let guard = worker.reader.pin();
         let mut found = Vec::new();
-        let next = store.index.walk(from, is_keyed, &horizon, &mut found, &guard)?;
+        let next = store.index.walk(from, is_keyed, horizon, &mut found, &guard)?;
         for (hash, version) in found {
             // Never between equal hashes: a cursor can't tell them apart.
             if budget.is_spent() && last_hash != Some(hash) {
@@ -337,10 +341,10 @@ impl Drop for ReadPoint<'_> {
 pub(crate) fn get_at<'g>(
     store: &Store,
     key: &[u8],
-    horizon: &impl Horizon,
+    horizon: impl Horizon,
     now_ms: u64,
     guard: &'g Guard<'_>,
 ) -> Option<Found<'g>> {
-    let version = store.index.get(&store.index.hash(key), horizon, guard)?;
+    let version = store.index.get(store.index.hash(key), horizon, guard)?;
     alive(version, now_ms).then_some(Found(version))
 }

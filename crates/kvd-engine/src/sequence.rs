@@ -99,6 +99,7 @@ pub(crate) struct Seq<'a> {
 }
 
 /// Sees the commits up to VISIBLE, as it is at each look.
+#[derive(Clone, Copy)]
 pub(crate) struct Visible<'a>(pub(crate) &'a Sequence);
 
 impl Horizon for Visible<'_> {

@@ -146,6 +146,12 @@ impl Registry {
 }
 
 impl Counters {
+    /// A key that was asked for had a value, or had none.
+    #[inline]
+    pub(crate) fn get(&mut self, is_hit: bool) {
+        add(if is_hit { &self.line.hits } else { &self.line.misses }, 1);
+    }
+
     /// `hits` keys that were asked for had a value, `misses` had none.
     pub(crate) fn gets(&mut self, hits: usize, misses: usize) {
         add(&self.line.hits, hits);

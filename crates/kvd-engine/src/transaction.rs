@@ -37,15 +37,15 @@ impl Point {
         let guard = worker.reader.pin();
         let horizon = At(self.pinned.revision);
         let found = if planted::is(Bug::UpdateReadsNewest) {
-            read::get_at(&self.store, key.as_bytes(), &Newest, self.pinned.now_ms, &guard)
+            read::get_at(&self.store, key.as_bytes(), Newest, self.pinned.now_ms, &guard)
         } else {
-            read::get_at(&self.store, key.as_bytes(), &horizon, self.pinned.now_ms, &guard)
+            read::get_at(&self.store, key.as_bytes(), horizon, self.pinned.now_ms, &guard)
         };
         let entry = found.map(|found| found.entry());
         drop(guard);
         // After the read: a version that had to go meanwhile must not look like a key that is missing.
         self.pinned.check()?;
-        worker.counters.gets(usize::from(entry.is_some()), usize::from(entry.is_none()));
+        worker.counters.get(entry.is_some());
         Ok(entry)
     }
 }
@@ -115,7 +115,7 @@ impl Update {
         self.point.store(engine, worker);
         if let Some(written) = self.writes.get(key) {
             let entry = written.as_ref().map(|set| self.own_entry(set));
-            worker.counters.gets(usize::from(entry.is_some()), usize::from(entry.is_none()));
+            worker.counters.get(entry.is_some());
             return Ok(entry);
         }
         let entry = self.point.get(worker, key)?;

@@ -139,7 +139,7 @@ struct Current<'g> {
 }
 
 impl<'g> Current<'g> {
-    fn find(index: &Index, home: &Home<'g>, key: &Hashed<'_>, now_ms: u64, guard: &'g Guard<'_>) -> Current<'g> {
+    fn find(index: &Index, home: &Home<'g>, key: Hashed<'_>, now_ms: u64, guard: &'g Guard<'_>) -> Current<'g> {
         let (target, newest) = home.find(index, key, guard);
         Current { target, newest, alive: newest.filter(|version| !version.record.is_expired(now_ms)) }
     }
@@ -229,7 +229,7 @@ fn commit_one(store: &Store, worker: &mut Worker, item: Item<'_>) -> Result<Comm
     room::make(store, worker, item.needs_bytes())?;
     let key = store.index.hash(item.key.as_bytes());
     let committed = loop {
-        if let Some(outcome) = try_commit_one(store, worker, &item, &key) {
+        if let Some(outcome) = try_commit_one(store, worker, &item, key) {
             break outcome?;
         }
     };
@@ -242,7 +242,7 @@ fn try_commit_one(
     store: &Store,
     worker: &mut Worker,
     item: &Item<'_>,
-    key: &Hashed<'_>,
+    key: Hashed<'_>,
 ) -> Option<Result<Committed, Error>> {
     let guard = worker.reader.pin();
     let root = store.index.newest(&guard);
@@ -329,6 +329,7 @@ pub(crate) fn commit_many(
     }
     room::make(store, worker, items.iter().map(Item::needs_bytes).sum())?;
     let keys: Vec<Hashed<'_>> = items.iter().map(|item| store.index.hash(item.key.as_bytes())).collect();
+    store.index.prefetch(&keys, &worker.reader.pin());
     let earlier = earlier_items(items, &keys);
     let committed = loop {
         if let Some(outcome) = try_commit_many(store, worker, items, &keys, &earlier, require_all) {
@@ -372,7 +373,7 @@ fn try_commit_many(
     };
     let now_ms = store.sequence.now_ms();
     let find = |at: usize| -> Current<'_> {
-        Current::find(&store.index, &homes[home_of[at]], &keys[at], now_ms, &guard)
+        Current::find(&store.index, &homes[home_of[at]], keys[at], now_ms, &guard)
     };
     let mut current: Vec<Current<'_>> = (0..items.len()).map(find).collect();
     if let Err(error) = judge(store, items, &current) {
@@ -415,7 +416,7 @@ fn try_commit_many(
         current[at].delta(draft_of(&change), &mut delta);
         let expires_at_ms = expiry_of(&change);
         // Each slot is taken before the next is looked for: two new keys of one bucket can't get the same.
-        let vacant = || homes[home_of[at]].vacant(&store.index, &keys[at], &guard);
+        let vacant = || homes[home_of[at]].vacant(&store.index, keys[at], &guard);
         let target = current[at].target.take().unwrap_or_else(vacant);
         target.install(change, Some(&commit));
         targets.push((target, expires_at_ms));

@@ -156,6 +156,16 @@ pub struct Cursor {
 }
 
 impl Command<'_> {
+    /// The key of a command that names one alone.
+    pub fn single_key(&self) -> Option<&Key<'_>> {
+        match self {
+            Command::Get { key } => Some(key),
+            Command::Set(set) => Some(&set.key),
+            Command::Delete(delete) => Some(&delete.key),
+            _ => None,
+        }
+    }
+
     /// The same command, owning its keys: it outlives the buffer they were borrowed from.
     pub fn into_owned(self) -> Command<'static> {
         match self {

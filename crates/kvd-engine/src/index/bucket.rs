@@ -8,8 +8,9 @@
 //! A key is guarded by the lock of its home bucket, and all its versions stay in one slot. Readers ignore the lock: they load
 //! slots, and whatever they find is whole.
 
-use super::version;
+use super::record::Record;
 use super::word::{View, Word};
+use super::{search, version};
 use crate::planted;
 use crate::reclaim::Guard;
 use crate::sync::{AtomicU64, Ordering, yield_now};
@@ -31,6 +32,10 @@ pub(crate) struct Bucket {
     header: AtomicU64,
     slots: [AtomicU64; SLOTS],
 }
+
+// As `search` has it.
+#[cfg(not(any(kvd_loom, kvd_shuttle)))]
+const _: () = assert!(std::mem::offset_of!(Bucket, slots) == 8 && size_of::<Bucket>() == 64);
 
 /// A locked bucket. It unlocks when dropped.
 pub(crate) struct Locked<'g> {
@@ -63,29 +68,33 @@ impl Bucket {
         before == after && before & LOCKED == 0
     }
 
-    /// The slot with `key`, as a reader finds it: its word, loaded once.
+    /// The record of `key`, if it is the only version and lies where most do: in the first slot of this line that has the key's
+    /// tag. None says nothing.
     #[inline]
+    pub(super) fn find_plain<'g>(&self, tag: u16, key: &[u8], guard: &'g Guard<'_>) -> Option<Record<'g>> {
+        // All slots before any branch: a search that stopped at its slot would be predicted wrong nearly every time, and the
+        // processor could not begin the next get before this one's bucket has come.
+        let candidates = search::slots_with_tag(&self.slots, tag);
+        let slot = self.slots.get(candidates.trailing_zeros() as usize)?;
+        let word = Word(slot.load(Ordering::Acquire)); // pairs with the store in `Slot::store`
+        word.prefetch_rest();
+        word.plain_record(tag, guard).filter(|record| record.has_key(key))
+    }
+
+    /// The slot with `key`, as a reader finds it: its word, loaded once.
     pub(super) fn find(&self, tag: u16, key: &[u8], guard: &Guard<'_>) -> Word {
         let mut bucket = self;
         loop {
-            // All slots before any branch: a search that stopped at its slot would be predicted wrong nearly every time, and the
-            // processor could not begin the next get before this one's bucket has come.
-            let words: [Word; SLOTS] = std::array::from_fn(|slot| {
-                Word(bucket.slots[slot].load(Ordering::Acquire)) // pairs with the store in `Slot::store`
-            });
-            let mut candidates = 0u32;
-            for (slot, word) in words.iter().enumerate() {
-                candidates |= u32::from(word.tag() == tag) << slot;
-            }
+            let mut candidates = search::slots_with_tag(&bucket.slots, tag);
             while candidates != 0 {
-                let word = words[candidates.trailing_zeros() as usize];
-                word.prefetch();
-                if version::has_key(word, key, guard) {
+                let slot = &bucket.slots[candidates.trailing_zeros() as usize];
+                let word = Word(slot.load(Ordering::Acquire)); // pairs with the store in `Slot::store`
+                if word.tag() == tag && version::has_key(word, key, guard) {
                     return word;
                 }
                 candidates &= candidates - 1;
             }
-            let View::Link(next) = words[SLOTS - 1].view(guard) else { return Word::EMPTY };
+            let Some(next) = bucket.chained(guard) else { return Word::EMPTY };
             bucket = next;
         }
     }
@@ -163,14 +172,12 @@ impl Bucket {
         }
     }
 
-    /// Asks the processor to fetch the record of the slot with this tag.
+    /// Asks the processor to fetch the record of the first slot with this tag.
     #[inline]
     pub(super) fn prefetch(&self, tag: u16) {
-        for slot in &self.slots {
-            let word = Word(slot.load(Ordering::Relaxed)); // only a hint: nothing is looked at
-            if word.tag() == tag {
-                word.prefetch();
-            }
+        let candidates = search::slots_with_tag(&self.slots, tag);
+        if let Some(slot) = self.slots.get(candidates.trailing_zeros() as usize) {
+            Word(slot.load(Ordering::Relaxed)).prefetch(); // only a hint: nothing is looked at
         }
     }
 

@@ -40,7 +40,7 @@ impl Hashing {
 
     /// Where a key lies: by its fast hash, or by its keyed one.
     #[inline]
-    pub(super) fn place(&self, key: &Hashed<'_>, is_keyed: bool) -> u64 {
+    pub(super) fn place(&self, key: Hashed<'_>, is_keyed: bool) -> u64 {
         if is_keyed { sip(self.keyed, key.key) } else { key.fast }
     }
 }

@@ -21,6 +21,7 @@ mod rekey;
 mod resize;
 mod root;
 mod scan;
+mod search;
 mod segment;
 mod table;
 mod version;
@@ -127,24 +128,27 @@ impl Index {
     }
 
     #[inline]
-    fn place<'g>(&self, key: &Hashed<'_>, horizon: &impl Horizon, guard: &'g Guard<'_>) -> Place<'g> {
+    fn place<'g>(&self, key: Hashed<'_>, horizon: impl Horizon, guard: &'g Guard<'_>) -> Place<'g> {
         root::resolve(&self.root, horizon, guard).place(key, &self.hashing, guard)
     }
 
     /// The version of a key that is seen at `horizon`. Loads only.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get<'g>(
         &self,
-        key: &Hashed<'_>,
-        horizon: &impl Horizon,
+        key: Hashed<'_>,
+        horizon: impl Horizon,
         guard: &'g Guard<'_>,
     ) -> Option<Version<'g>> {
-        let place = self.place(key, horizon, guard);
-        version::resolve(place.bucket.find(Word::tag_of(place.hash), key.key(), guard), horizon, guard)
+        let Place { bucket, hash, .. } = self.place(key, horizon, guard);
+        match bucket.find_plain(Word::tag_of(hash), key.key(), guard) {
+            Some(record) => version::plain(record, horizon),
+            None => get_slowly(bucket, hash, key, horizon, guard),
+        }
     }
 
     /// As `get`, and with it what tells a later look whether the key came and went in between.
-    pub(crate) fn look<'g>(&self, key: &Hashed<'_>, horizon: &impl Horizon, guard: &'g Guard<'_>) -> Seen<'g> {
+    pub(crate) fn look<'g>(&self, key: Hashed<'_>, horizon: impl Horizon, guard: &'g Guard<'_>) -> Seen<'g> {
         let Place { bucket, hash, .. } = self.place(key, horizon, guard);
         // The count before the slots: a change that the slots show comes with a later count at the latest at its unlock.
         let changes = bucket.changes();
@@ -152,22 +156,21 @@ impl Index {
         Seen { version, bucket, changes }
     }
 
-    /// Asks the processor to fetch the bucket of a key.
+    /// Asks the processor to fetch the buckets of these keys, and then their records.
     #[inline]
-    pub(crate) fn prefetch_bucket(&self, key: &Hashed<'_>, guard: &Guard<'_>) {
+    pub(crate) fn prefetch(&self, keys: &[Hashed<'_>], guard: &Guard<'_>) {
         let root = self.newest(guard);
-        root.table.prefetch(self.hashing.place(key, root.is_keyed), guard);
-    }
-
-    /// Asks the processor to fetch the record of a key. Its bucket should be at hand.
-    #[inline]
-    pub(crate) fn prefetch_record(&self, key: &Hashed<'_>, guard: &Guard<'_>) {
-        let place = self.place(key, &Newest, guard);
-        place.bucket.prefetch(Word::tag_of(place.hash));
+        for key in keys {
+            root.table.prefetch(self.hashing.place(*key, root.is_keyed), guard);
+        }
+        for key in keys {
+            let place = root.place(*key, &self.hashing, guard);
+            place.bucket.prefetch(Word::tag_of(place.hash));
+        }
     }
 
     /// Locks the home of one key.
-    pub(crate) fn lock<'g>(&self, root: &'g Root, key: &Hashed<'_>, guard: &'g Guard<'_>) -> Home<'g> {
+    pub(crate) fn lock<'g>(&self, root: &'g Root, key: Hashed<'_>, guard: &'g Guard<'_>) -> Home<'g> {
         loop {
             let Place { root, segment, bucket, .. } = root.place(key, &self.hashing, guard);
             let locked = bucket.lock();
@@ -185,7 +188,7 @@ impl Index {
         guard: &'g Guard<'_>,
     ) -> (Vec<Home<'g>>, Vec<usize>) {
         'again: loop {
-            let places: Vec<_> = keys.iter().map(|key| root.place(key, &self.hashing, guard)).collect();
+            let places: Vec<_> = keys.iter().map(|key| root.place(*key, &self.hashing, guard)).collect();
             let mut order: Vec<usize> = (0..places.len()).collect();
             order.sort_unstable_by_key(|at| std::ptr::from_ref(places[*at].bucket).addr());
             let mut homes: Vec<Home<'g>> = Vec::with_capacity(places.len());
@@ -218,7 +221,7 @@ impl Index {
         while again {
             again = false;
             for key in keys {
-                let place = self.place(key, &Newest, guard);
+                let place = self.place(*key, Newest, guard);
                 if place.root.table.is_resize_due(place.segment, guard) {
                     again |= self.resize_step(place.root, place.hash, guard, trash) == Step::Again;
                 }
@@ -232,7 +235,7 @@ impl Index {
     }
 
     fn resize_step(&self, root: &Root, hash: u64, guard: &Guard<'_>, trash: &mut Trash) -> Step {
-        let hash_of = |record: Record<'_>| self.hashing.place(&self.hash(record.key()), root.is_keyed);
+        let hash_of = |record: Record<'_>| self.hashing.place(self.hash(record.key()), root.is_keyed);
         let step = root.table.resize(hash, &hash_of, guard, trash);
         if step == Step::Flooded && !root.is_keyed {
             self.begin_rekey(root, guard);
@@ -316,19 +319,31 @@ impl Drop for Index {
     }
 }
 
+/// The version of a key that is not there, or has several versions, or is in a full bucket.
+#[cold]
+fn get_slowly<'g>(
+    bucket: &Bucket,
+    hash: u64,
+    key: Hashed<'_>,
+    horizon: impl Horizon,
+    guard: &'g Guard<'_>,
+) -> Option<Version<'g>> {
+    version::resolve(bucket.find(Word::tag_of(hash), key.key(), guard), horizon, guard)
+}
+
 impl<'g> Home<'g> {
     /// The slot of a key and its newest version.
     pub(crate) fn find(
         &self,
         index: &Index,
-        key: &Hashed<'_>,
+        key: Hashed<'_>,
         guard: &'g Guard<'_>,
     ) -> (Option<Target<'g>>, Option<Version<'g>>) {
         let hash = index.hashing.place(key, self.root.is_keyed);
         let Some(slot) = self.locked.find(Word::tag_of(hash), key.key(), guard) else { return (None, None) };
         let before = slot.word();
         let target = Target { slot, before, hash, segment: self.segment, root: self.root, is_new: false };
-        (Some(target), version::resolve(before, &Newest, guard))
+        (Some(target), version::resolve(before, Newest, guard))
     }
 
     /// Makes sure of so many empty slots. Slots found before may hold other keys afterwards: look again.
@@ -338,7 +353,7 @@ impl<'g> Home<'g> {
     }
 
     /// An empty slot of those reserved, for a key that has none.
-    pub(crate) fn vacant(&self, index: &Index, key: &Hashed<'_>, guard: &'g Guard<'_>) -> Target<'g> {
+    pub(crate) fn vacant(&self, index: &Index, key: Hashed<'_>, guard: &'g Guard<'_>) -> Target<'g> {
         let hash = index.hashing.place(key, self.root.is_keyed);
         let slot = self.locked.vacant(guard);
         Target { slot, before: Word::EMPTY, hash, segment: self.segment, root: self.root, is_new: true }

@@ -63,8 +63,10 @@ impl<'g> Record<'g> {
     /// The record at the address that `address` gave.
     #[inline]
     pub(super) fn from_address(address: usize) -> Record<'g> {
-        let pointer = std::ptr::with_exposed_provenance_mut(address);
-        Record(NonNull::new(pointer).expect("a record's word has its address"), PhantomData)
+        let pointer: *mut u8 = std::ptr::with_exposed_provenance_mut(address);
+        debug_assert!(!pointer.is_null(), "a record's word has its address");
+        // SAFETY: only `Word::record` packs a record's word, from the address of one; it is looked for on every get.
+        Record(unsafe { NonNull::new_unchecked(pointer) }, PhantomData)
     }
 
     pub(crate) fn is_same(self, other: Record<'_>) -> bool {
@@ -98,18 +100,21 @@ impl<'g> Record<'g> {
         self.bytes_at(at, width).iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
     }
 
-    /// Where key and value lie in nearly every record: short, without expiry or content type.
     #[inline]
     fn parts(self) -> Parts {
         let flags = self.flags();
-        if flags & FLAGS != 0 {
-            return self.parts_by_flags(flags);
-        }
+        if flags & FLAGS == 0 { self.parts_plain() } else { self.parts_by_flags(flags) }
+    }
+
+    /// Where key and value lie in nearly every record: short, without expiry or content type.
+    #[inline]
+    fn parts_plain(self) -> Parts {
         let (key_len, value_len) = (self.byte_at(HEAD), self.byte_at(HEAD + 1));
         let key = HEAD + 2;
         Parts { expiry: key, content_type: key, content_type_len: 0, key, key_len, value: key + key_len, value_len }
     }
 
+    #[inline(never)]
     fn parts_by_flags(self, flags: u64) -> Parts {
         let key_width = if flags & LONG_KEY == 0 { 1 } else { 4 };
         let value_width = 1 << (flags >> VALUE_WIDTH_SHIFT & 0b11);
@@ -146,8 +151,32 @@ impl<'g> Record<'g> {
         self.bytes_at(parts.key, parts.key_len)
     }
 
+    /// Whether it is a version of `key`.
+    #[inline]
+    pub(super) fn has_key(self, key: &[u8]) -> bool {
+        let own = self.key();
+        if own.len() != key.len() {
+            return false;
+        }
+        // Most keys are this long, and two words compared in place cost less than a call.
+        if (8..=16).contains(&key.len()) {
+            let last = key.len() - 8;
+            return word_of(own, 0) == word_of(key, 0) && word_of(own, last) == word_of(key, last);
+        }
+        own == key
+    }
+
     #[inline]
     pub(crate) fn value(self) -> &'g [u8] {
+        if self.flags() & FLAGS != 0 {
+            return self.value_by_flags();
+        }
+        let parts = self.parts_plain();
+        self.bytes_at(parts.value, parts.value_len)
+    }
+
+    #[inline(never)]
+    fn value_by_flags(self) -> &'g [u8] {
         let parts = self.parts();
         match self.shared(&parts) {
             None => self.bytes_at(parts.value, parts.value_len),
@@ -288,6 +317,11 @@ impl Drop for Draft {
         // SAFETY: nobody else can reach it.
         unsafe { free(self.0.0.as_ptr().cast()) };
     }
+}
+
+#[inline]
+fn word_of(bytes: &[u8], at: usize) -> u64 {
+    u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
 fn layout(bytes: usize) -> Layout {

@@ -63,7 +63,7 @@ impl Index {
     #[inline]
     pub(crate) fn move_some(
         &self,
-        horizon: &impl Horizon,
+        horizon: impl Horizon,
         buckets: usize,
         mut note: impl FnMut(Revision, u64),
         guard: &Guard<'_>,
@@ -128,7 +128,7 @@ impl Index {
         let mut keys = Vec::new();
         bucket.for_each_word(guard, |word| {
             let record = version::any_record(word, guard).expect("what is not empty has a record");
-            let place = next.place(&self.hash(record.key()), &self.hashing, guard);
+            let place = next.place(self.hash(record.key()), &self.hashing, guard);
             keys.push(Moving { word, hash: place.hash, segment: place.segment, bucket: place.bucket });
         });
         keys
@@ -148,7 +148,7 @@ impl Index {
         home.vacant(guard).store(key.word.with_tag(Word::tag_of(key.hash)));
         let header = key.segment.header(guard);
         header.keys.fetch_add(1, Ordering::Relaxed); // a count: exact under all locks of the segment
-        let newest = version::resolve(key.word, &version::Newest, guard);
+        let newest = version::resolve(key.word, version::Newest, guard);
         if let Some(at) = newest.and_then(|version| version.record.expires_at_ms()) {
             header.earliest_expiry.fetch_min(at, Ordering::Relaxed); // a bound, looked at by the sweep
         }

@@ -23,7 +23,7 @@ use super::hash::{Hashed, Hashing};
 use super::segment::SegmentWord;
 use super::table::{Shape, Table};
 use super::version::{Horizon, Newest};
-use crate::planted;
+use crate::planted::{self, Bug};
 use crate::reclaim::{Garbage, Guard};
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
@@ -74,17 +74,25 @@ impl Root {
 
     /// Where a key lies: here or, once its bucket has moved, in the next root. Loads only.
     #[inline]
-    pub(super) fn place<'g>(&'g self, key: &Hashed<'_>, hashing: &Hashing, guard: &'g Guard<'_>) -> Place<'g> {
+    pub(super) fn place<'g>(&'g self, key: Hashed<'_>, hashing: &Hashing, guard: &'g Guard<'_>) -> Place<'g> {
         let hash = hashing.place(key, self.is_keyed);
-        match self.table.place(hash, guard) {
-            Some((segment, bucket)) => Place { root: self, hash, segment, bucket },
-            None => self.place_in_next(key, hashing, guard),
+        let (segment, bucket) = self.table.first_place(hash, guard);
+        if !bucket.is_moved() || planted::is(Bug::IgnoreMoved) {
+            return Place { root: self, hash, segment, bucket };
         }
+        self.place_on(key, hash, hashing, guard)
     }
 
+    /// The same for a key whose bucket has moved.
     #[cold]
-    fn place_in_next<'g>(&'g self, key: &Hashed<'_>, hashing: &Hashing, guard: &'g Guard<'_>) -> Place<'g> {
-        self.next(guard).expect("a bucket moves only once there is a next root").place(key, hashing, guard)
+    fn place_on<'g>(&'g self, key: Hashed<'_>, hash: u64, hashing: &Hashing, guard: &'g Guard<'_>) -> Place<'g> {
+        match self.table.place(hash, guard) {
+            Some((segment, bucket)) => Place { root: self, hash, segment, bucket },
+            None => {
+                let next = self.next(guard).expect("a bucket moves only once there is a next root");
+                next.place(key, hashing, guard)
+            }
+        }
     }
 
     /// Where keys are moving to, if they are.
@@ -187,25 +195,42 @@ impl Root {
 
 /// The root that a reader takes. Loads only, no retry, no wait.
 #[inline]
-pub(super) fn resolve<'g>(slot: &AtomicPtr<Root>, horizon: &impl Horizon, guard: &'g Guard<'_>) -> &'g Root {
+pub(super) fn resolve<'g>(slot: &AtomicPtr<Root>, horizon: impl Horizon, guard: &'g Guard<'_>) -> &'g Root {
     // SAFETY: never null; a root is retired, not freed, when it is unlinked, and the guard keeps it. Acquire: pairs with the
     // stores in `install` and `replace`.
-    let mut root: &'g Root = unsafe { &*slot.load(Ordering::Acquire) };
-    // In this order, as in a node: what `before` shows is only right if the clear isn't seen after it was loaded.
-    while let Some(before) = root.before(guard) {
+    let root: &'g Root = unsafe { &*slot.load(Ordering::Acquire) };
+    match root.before(guard) {
+        None => root,
+        Some(before) => resolve_cleared(root, before, horizon, guard),
+    }
+}
+
+/// The same while someone may read what was cleared.
+#[cold]
+fn resolve_cleared<'g>(
+    mut root: &'g Root,
+    mut before: &'g Root,
+    horizon: impl Horizon,
+    guard: &'g Guard<'_>,
+) -> &'g Root {
+    loop {
+        // After `before`, as in a node: what that shows is only right if the clear isn't seen after it was loaded.
         let since = root.since.load(Ordering::Acquire); // pairs with the store in `set_since`
         if since != 0 && horizon.shows(since) {
-            break;
+            return root;
         }
         root = before;
+        match root.before(guard) {
+            None => return root,
+            Some(older) => before = older,
+        }
     }
-    root
 }
 
 /// The root that commits change.
 #[inline]
 pub(super) fn newest<'g>(slot: &AtomicPtr<Root>, guard: &'g Guard<'_>) -> &'g Root {
-    resolve(slot, &Newest, guard)
+    resolve(slot, Newest, guard)
 }
 
 /// Begins a clear: a root without keys is to follow the present one.

@@ -13,14 +13,14 @@ pub(crate) struct Reordered;
 
 impl Index {
     /// The root that a walk at `horizon` goes through.
-    fn root_to_walk<'g>(&self, horizon: &impl Horizon, guard: &'g Guard<'_>) -> &'g Root {
+    fn root_to_walk<'g>(&self, horizon: impl Horizon, guard: &'g Guard<'_>) -> &'g Root {
         let root = root::resolve(&self.root, horizon, guard);
         let is_moved = root.moved_below.load(Ordering::Relaxed) == ALL_MOVED; // then each bucket says so itself
         root.next(guard).filter(|_| is_moved).unwrap_or(root)
     }
 
     /// Whether a walk at `horizon` is in order of the keyed hash.
-    pub(crate) fn is_keyed(&self, horizon: &impl Horizon, guard: &Guard<'_>) -> bool {
+    pub(crate) fn is_keyed(&self, horizon: impl Horizon, guard: &Guard<'_>) -> bool {
         self.root_to_walk(horizon, guard).is_keyed
     }
 
@@ -34,7 +34,7 @@ impl Index {
         &self,
         from: u64,
         is_keyed: bool,
-        horizon: &impl Horizon,
+        horizon: impl Horizon,
         found: &mut Vec<(u64, Version<'g>)>,
         guard: &'g Guard<'_>,
     ) -> Result<Option<u64>, Reordered> {
@@ -46,7 +46,7 @@ impl Index {
         let begin = found.len();
         bucket.for_each_word(guard, |word| {
             if let Some(version) = version::resolve(word, horizon, guard) {
-                let hash = self.hashing.place(&self.hash(version.record.key()), is_keyed);
+                let hash = self.hashing.place(self.hash(version.record.key()), is_keyed);
                 if hash >= from {
                     found.push((hash, version));
                 }
@@ -65,7 +65,7 @@ impl Index {
         expired: &mut Vec<Vec<u8>>,
         guard: &Guard<'_>,
     ) -> (Option<u64>, u64) {
-        let root = self.root_to_walk(&version::Newest, guard);
+        let root = self.root_to_walk(version::Newest, guard);
         let segment = root.table.segment(from, guard);
         let header = segment.header(guard);
         let next = segment.next_hash(segment.buckets() - 1, guard);
@@ -79,7 +79,7 @@ impl Index {
         let mut later = u64::MAX;
         for index in 0..segment.buckets() {
             segment.bucket_at(index, guard).for_each_word(guard, |word| {
-                let Some(version) = version::resolve(word, &version::Newest, guard) else { return };
+                let Some(version) = version::resolve(word, version::Newest, guard) else { return };
                 let Some(at) = version.record.expires_at_ms() else { return };
                 // Those that have expired count too: should their removal not come about, the next sweep finds them.
                 later = later.min(at);

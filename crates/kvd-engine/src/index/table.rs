@@ -10,7 +10,6 @@
 
 use super::bucket::{Bucket, Locked};
 use super::segment::{BUCKETS_MAX, SegmentWord};
-use crate::planted::{self, Bug};
 use crate::reclaim::{Garbage, Guard};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
@@ -100,16 +99,20 @@ impl Table {
 
     /// The bucket that has a hash: by the directory, and on from segments that were replaced. No retry, no wait: each step is
     /// towards newer segments. None if the bucket has moved to another table.
-    #[inline]
     pub(super) fn place<'g>(&self, hash: u64, guard: &'g Guard<'_>) -> Option<(SegmentWord, &'g Bucket)> {
-        let mut segment = self.segment(hash, guard);
-        loop {
-            let bucket = segment.bucket_at(segment.index_of(hash), guard);
-            if !bucket.is_moved() || planted::is(Bug::IgnoreMoved) {
-                return Some((segment, bucket));
-            }
+        let (mut segment, mut bucket) = self.first_place(hash, guard);
+        while bucket.is_moved() {
             segment = segment.forward(hash, guard)?;
+            bucket = segment.bucket_at(segment.index_of(hash), guard);
         }
+        Some((segment, bucket))
+    }
+
+    /// The bucket that the directory has for a hash; it may have moved since.
+    #[inline]
+    pub(super) fn first_place<'g>(&self, hash: u64, guard: &'g Guard<'_>) -> (SegmentWord, &'g Bucket) {
+        let segment = self.segment(hash, guard);
+        (segment, segment.bucket_at(segment.index_of(hash), guard))
     }
 
     /// The newest bucket of a hash in this table, whether or not its keys are in another table now.
@@ -135,8 +138,7 @@ impl Table {
     /// Asks the processor to fetch the bucket of a hash.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64, guard: &Guard<'_>) {
-        let segment = self.segment(hash, guard);
-        super::prefetch(std::ptr::from_ref(segment.bucket_at(segment.index_of(hash), guard)).cast());
+        super::prefetch(std::ptr::from_ref(self.first_place(hash, guard).1).cast());
     }
 
     /// Frees some segments, with the keys of buckets that have not moved, from entry `from` of the directory on; at the end the

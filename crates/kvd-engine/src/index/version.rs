@@ -39,7 +39,7 @@ unsafe impl Sync for Node {}
 pub(crate) struct Commit(AtomicU64);
 
 /// Which commits a reader sees. Asked afresh for every node: an answer that was remembered would mix states.
-pub(crate) trait Horizon {
+pub(crate) trait Horizon: Copy {
     /// Whether the commit `revision`, which is known to be committed, is seen.
     fn shows(&self, revision: u64) -> bool;
 
@@ -50,6 +50,7 @@ pub(crate) trait Horizon {
 }
 
 /// Sees every commit: for who holds the bucket's lock.
+#[derive(Clone, Copy)]
 pub(crate) struct Newest;
 
 impl Horizon for Newest {
@@ -59,6 +60,7 @@ impl Horizon for Newest {
 }
 
 /// Sees the commits up to one revision.
+#[derive(Clone, Copy)]
 pub(crate) struct At(pub(crate) Revision);
 
 impl Horizon for At {
@@ -145,13 +147,10 @@ unsafe fn free_boxed<T>(pointer: *mut ()) -> Option<u64> {
 
 /// The version that a reader takes from `word`. Loads only, no retry, no wait.
 #[inline]
-pub(super) fn resolve<'g>(mut word: Word, horizon: &impl Horizon, guard: &'g Guard<'_>) -> Option<Version<'g>> {
+pub(super) fn resolve<'g>(mut word: Word, horizon: impl Horizon, guard: &'g Guard<'_>) -> Option<Version<'g>> {
     loop {
         match word.view(guard) {
-            View::Record(record) => {
-                let revision = record.revision();
-                return horizon.shows_plain(revision.0).then_some(Version { record, revision });
-            }
+            View::Record(record) => return plain(record, horizon),
             View::Node(node) => {
                 // The order is the protocol: what `old` shows is only right if the node isn't seen *after* it was loaded.
                 let (old, revision);
@@ -179,6 +178,13 @@ pub(super) fn resolve<'g>(mut word: Word, horizon: &impl Horizon, guard: &'g Gua
     }
 }
 
+/// The version in a plain slot.
+#[inline]
+pub(super) fn plain<'g>(record: Record<'g>, horizon: impl Horizon) -> Option<Version<'g>> {
+    let revision = record.revision();
+    horizon.shows_plain(revision.0).then_some(Version { record, revision })
+}
+
 /// Any record of the chain: they all have the key. None in an empty slot.
 #[inline]
 pub(super) fn any_record<'g>(mut word: Word, guard: &'g Guard<'_>) -> Option<Record<'g>> {
@@ -197,7 +203,7 @@ pub(super) fn any_record<'g>(mut word: Word, guard: &'g Guard<'_>) -> Option<Rec
 /// Whether the chain is that of `key`.
 #[inline]
 pub(super) fn has_key(word: Word, key: &[u8], guard: &Guard<'_>) -> bool {
-    any_record(word, guard).is_some_and(|record| record.key() == key)
+    any_record(word, guard).is_some_and(|record| record.has_key(key))
 }
 
 /// What a commit puts into a slot.
@@ -340,7 +346,7 @@ pub(super) fn undo(word: Word, guard: &Guard<'_>, trash: &mut Trash) -> Word {
 
 /// Bytes of the newest version's record.
 pub(super) fn newest_bytes(word: Word, guard: &Guard<'_>) -> u64 {
-    resolve(word, &Newest, guard).map_or(0, |version| version.record.bytes())
+    resolve(word, Newest, guard).map_or(0, |version| version.record.bytes())
 }
 
 /// Bytes that a commit over `before` keeps beside the newest version, until they are settled.

@@ -96,13 +96,24 @@ impl Word {
         (self.0 & ADDRESS_MASK) as usize
     }
 
-    /// Asks the processor to fetch what the word leads to: two lines, since few records with their values lie in one, and how
-    /// long a record is stands only in the first.
+    /// Asks the processor to fetch what the word leads to.
     #[inline]
     pub(super) fn prefetch(self) {
-        let address = self.address();
-        super::prefetch(std::ptr::without_provenance(address));
-        super::prefetch(std::ptr::without_provenance(address.wrapping_add(64)));
+        super::prefetch(std::ptr::without_provenance(self.address()));
+        self.prefetch_rest();
+    }
+
+    /// Asks for the second line of that: few records with their values lie in one, and how long one is stands in the first.
+    #[inline]
+    pub(super) fn prefetch_rest(self) {
+        super::prefetch(std::ptr::without_provenance(self.address().wrapping_add(64)));
+    }
+
+    /// The record, if the word is of a key with this tag that has one version alone. As `view`.
+    #[inline]
+    pub(super) fn plain_record<'g>(self, tag: u16, _guard: &'g Guard<'_>) -> Option<Record<'g>> {
+        let is_plain = self.0 & !ADDRESS_MASK == u64::from(tag) << TAG_SHIFT | RECORD;
+        is_plain.then(|| Record::from_address(self.address()))
     }
 
     /// Looks behind the word.
