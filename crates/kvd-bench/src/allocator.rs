@@ -6,7 +6,7 @@ static GLOBAL: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[cfg(all(feature = "mimalloc", not(any(feature = "jemalloc", feature = "system"))))]
 #[global_allocator]
-static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static GLOBAL: kvd_alloc::Mimalloc = kvd_alloc::Mimalloc;
 
 /// As the features of this crate call it.
 pub(crate) const NAME: &str = if cfg!(feature = "system") {

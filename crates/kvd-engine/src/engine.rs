@@ -35,7 +35,7 @@ pub struct Config {
     pub memory_bytes_max: u64,
     /// Most transactions at one time.
     pub transactions_max: usize,
-    /// Most buckets of a segment of the index, 1 to 64; few make tests meet splits earlier.
+    /// Most buckets of a segment of the index, 1 to 63; few make tests meet splits earlier.
     pub segment_buckets_max: usize,
 }
 
@@ -51,7 +51,7 @@ impl Default for Config {
             history: 0,
             memory_bytes_max: u64::MAX,
             transactions_max: 1_024,
-            segment_buckets_max: 64,
+            segment_buckets_max: 63,
         }
     }
 }
@@ -134,8 +134,8 @@ impl Engine {
         result
     }
 
-    /// Carries out many commands in order, each by itself, and hands each answer out when it is there. What they need of memory is
-    /// asked for ahead, which makes short ones several times faster than one by one.
+    /// Carries out many commands in order, each by itself, and hands each answer out when it is there. What they need of memory
+    /// is asked for ahead, which makes short ones faster than one by one.
     pub fn execute_batch(
         &self,
         worker: &mut Worker,

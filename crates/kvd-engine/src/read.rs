@@ -183,11 +183,7 @@ pub(crate) fn read_at<'g>(
 }
 
 /// All keys twice. If both passes found the same, that is the state at the highest revision seen, and at one time.
-fn collect<'g>(
-    store: &Store,
-    keys: &[Hashed<'_>],
-    guard: &'g Guard<'_>,
-) -> Option<(Revision, Vec<Option<Found<'g>>>)> {
+fn collect<'g>(store: &Store, keys: &[Hashed<'_>], guard: &'g Guard<'_>) -> Option<(Revision, Vec<Option<Found<'g>>>)> {
     let (now_ms, visible_before) = (store.sequence.now_ms(), store.sequence.visible());
     store.index.prefetch(keys, guard);
     let visible = Visible(&store.sequence);

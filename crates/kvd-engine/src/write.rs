@@ -7,7 +7,7 @@
 //! | lock the homes of all keys read or written, by address | no |
 //! | judge conditions on the newest commits, at NOW | refused, or nothing to do: unlock |
 //! | build the records, find the slots, install nodes | no |
-//! | SEQ: has a record that was judged alive expired? was the store cleared, or closed? | take the nodes back; again, or refused |
+//! | SEQ: has a record judged alive expired? was the store cleared, or closed? | take the nodes back; again, or refused |
 //! | SEQ: revision, queue, publish | no: this is the commit |
 //! | settle each key, unlock, retire what went | no |
 //!
@@ -372,9 +372,8 @@ fn try_commit_many(
         store.index.lock_many(root, keys, &guard)
     };
     let now_ms = store.sequence.now_ms();
-    let find = |at: usize| -> Current<'_> {
-        Current::find(&store.index, &homes[home_of[at]], keys[at], now_ms, &guard)
-    };
+    let find =
+        |at: usize| -> Current<'_> { Current::find(&store.index, &homes[home_of[at]], keys[at], now_ms, &guard) };
     let mut current: Vec<Current<'_>> = (0..items.len()).map(find).collect();
     if let Err(error) = judge(store, items, &current) {
         return Some(Err(error));
@@ -455,13 +454,7 @@ fn try_commit_many(
 }
 
 /// Settles one key after its commit, under the lock of its home.
-fn settle_target(
-    store: &Store,
-    points: &ReadPoints,
-    trash: &mut Trash,
-    target: &Target<'_>,
-    guard: &Guard<'_>,
-) {
+fn settle_target(store: &Store, points: &ReadPoints, trash: &mut Trash, target: &Target<'_>, guard: &Guard<'_>) {
     // A key that had more than one version waits already, unless they were kept as history alone.
     if let Some(revision) = target.settle(points, guard, trash)
         && (target.is_plain() || points.history > 0)

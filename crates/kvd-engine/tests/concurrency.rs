@@ -182,7 +182,7 @@ fn sizes_are_exact_after_threads_fought_over_few_keys() {
 #[test]
 fn batches_of_new_keys_fill_shared_buckets() {
     const KEYS: usize = 100_000;
-    for segment_buckets_max in [1, 3, 64] {
+    for segment_buckets_max in [1, 3, 63] {
         let engine = Engine::open(Config { segment_buckets_max, ..Config::default() });
         let mut worker = engine.worker();
         let names: Vec<String> = (0..KEYS).map(|n| format!("k{n}")).collect();

@@ -17,6 +17,9 @@ use clap::Parser;
 use config::{ConfigError, Loaded};
 use flags::{Command, ConfigCommand, Flags};
 
+#[global_allocator]
+static ALLOCATOR: kvd_alloc::Mimalloc = kvd_alloc::Mimalloc;
+
 /// Wrong usage, as clap has it, or a wrong configuration.
 const EXIT_CONFIG: u8 = 2;
 

@@ -10,12 +10,13 @@ use super::{Tree, Violation};
 /// Our crates, and which of them each may depend on.
 const GRAPH: &[(&str, &[&str])] = &[
     ("kvd-types", &[]),
+    ("kvd-alloc", &[]),
     ("kvd-engine", &["kvd-types"]),
     ("kvd-wire", &["kvd-types"]),
     ("kvd-client", &["kvd-wire", "kvd-types"]),
-    ("kvd", &["kvd-engine", "kvd-wire", "kvd-types"]),
+    ("kvd", &["kvd-alloc", "kvd-engine", "kvd-wire", "kvd-types"]),
     ("kvcli", &["kvd-client", "kvd-wire", "kvd-types"]),
-    ("kvd-bench", &["kvd-engine", "kvd-types"]),
+    ("kvd-bench", &["kvd-alloc", "kvd-engine", "kvd-types"]),
     ("kvd-testkit", &["kvd-types"]),
     ("xtask", &[]),
 ];

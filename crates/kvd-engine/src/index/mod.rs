@@ -31,9 +31,9 @@ use bucket::{Bucket, Locked, Slot};
 pub(crate) use hash::Hashed;
 use hash::Hashing;
 pub(crate) use record::{Draft, Record};
-pub(crate) use root::Root;
 use resize::Step;
 use root::Place;
+pub(crate) use root::Root;
 pub(crate) use scan::Reordered;
 use segment::SegmentWord;
 pub(crate) use table::Shape;
@@ -134,12 +134,7 @@ impl Index {
 
     /// The version of a key that is seen at `horizon`. Loads only.
     #[inline(always)]
-    pub(crate) fn get<'g>(
-        &self,
-        key: Hashed<'_>,
-        horizon: impl Horizon,
-        guard: &'g Guard<'_>,
-    ) -> Option<Version<'g>> {
+    pub(crate) fn get<'g>(&self, key: Hashed<'_>, horizon: impl Horizon, guard: &'g Guard<'_>) -> Option<Version<'g>> {
         let Place { bucket, hash, .. } = self.place(key, horizon, guard);
         match bucket.find_plain(Word::tag_of(hash), key.key(), guard) {
             Some(record) => version::plain(record, horizon),

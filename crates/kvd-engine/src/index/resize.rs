@@ -10,7 +10,7 @@
 //! | change the directory | later readers come here directly |
 //! | unlock, retire | readers still in the old segment saw it as it was when they came |
 //!
-//! The growth is by a quarter or so, not by double: the index stays 70 to 85% full, and each step copies at most 64 buckets.
+//! The growth is by a quarter or less, not by double: the index stays 58 to 71% full, and each step copies at most 63 buckets.
 
 use super::bucket::Locked;
 use super::record::Record;
@@ -26,8 +26,8 @@ use crate::sync::{MutexGuard, Ordering, lock};
 /// bucket in eight has more than seven keys.
 const KEYS_PER_BUCKET_MAX: u64 = if cfg!(kvd_loom) { 1 } else { 5 };
 
-/// So many keys a bucket has after that, in hundredths.
-const KEYS_PER_BUCKET_GROWN_CENTI: u64 = if cfg!(kvd_loom) { 70 } else { 410 };
+/// So many keys at most a bucket has after that, in hundredths.
+const KEYS_PER_BUCKET_GROWN_CENTI: u64 = if cfg!(kvd_loom) { 70 } else { 440 };
 
 /// A segment shrinks when it has fewer keys than this for each bucket.
 const KEYS_PER_BUCKET_MIN: u64 = 2;
@@ -48,8 +48,11 @@ fn has_too_few(segment: SegmentWord, keys: u64) -> bool {
     keys < segment.buckets() as u64 * KEYS_PER_BUCKET_MIN && (segment.buckets() > 1 || segment.depth() > 0)
 }
 
+/// Buckets for so many keys. With its header a segment has 4 to 7 times a power of 2 lines: allocators round other sizes up to
+/// these, and can use the memory of one segment for the next.
 fn buckets_for(keys: u64) -> usize {
-    (keys * 100).div_ceil(KEYS_PER_BUCKET_GROWN_CENTI).max(1) as usize
+    let lines = (keys * 100).div_ceil(KEYS_PER_BUCKET_GROWN_CENTI).max(1) as usize + 1;
+    lines.next_multiple_of((lines.next_power_of_two() / 8).max(1)) - 1
 }
 
 /// What one step of resizing came to.
@@ -129,7 +132,7 @@ impl Table {
                 &placed,
                 guard,
             )]
-        } else if buckets_for(keys) <= self.shape.buckets_max {
+        } else if buckets_for(keys) <= self.buckets_max(segment.header(guard).prefix, segment.depth()) {
             vec![self.fill(segment.header(guard).prefix, segment.depth(), &placed, guard)]
         } else {
             match self.split(segment, &mut growth, placed, guard, trash) {
@@ -156,6 +159,14 @@ impl Table {
         let sibling = self.segment(segment.header(guard).prefix ^ bit(depth - 1), guard);
         let fits = buckets_for(keys(segment) + keys(sibling)) <= self.shape.buckets_max.div_ceil(2);
         (sibling.depth() == depth && fits).then_some(sibling)
+    }
+
+    /// Buckets from which on a segment is split. Segments differ in that by chance: if all grew in step, they would leave the
+    /// allocator the memory of one size all at once, and ask for another.
+    fn buckets_max(&self, prefix: u64, depth: u32) -> usize {
+        const SIZES: [usize; 4] = [39, 47, 55, 63];
+        let draw = (prefix | u64::from(depth)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62;
+        SIZES[draw as usize].min(self.shape.buckets_max)
     }
 
     /// A new segment with these keys.

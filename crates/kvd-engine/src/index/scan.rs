@@ -1,9 +1,9 @@
 //! Walking through all keys in order of hash. Owns the order and the cursor; what a reader takes of each key is `version`'s.
 
+use super::Index;
 use super::rekey::ALL_MOVED;
 use super::root::{self, Root};
 use super::version::{self, Horizon, Version};
-use super::Index;
 use crate::reclaim::Guard;
 use crate::sync::Ordering;
 

@@ -1,4 +1,4 @@
-//! A run of buckets for all keys whose hashes begin with the same bits: one allocation, a header line and 1 to 64 bucket
+//! A run of buckets for all keys whose hashes begin with the same bits: one allocation, a header line and 1 to 63 bucket
 //! lines. Owns that allocation, which bucket a hash has in it, and where its keys went when it was replaced; knows nothing of
 //! the directory.
 //!
@@ -18,8 +18,8 @@ use super::word::Word;
 use crate::reclaim::{Garbage, Guard};
 use crate::sync::{AtomicU64, Ordering};
 
-/// Most buckets of a segment: it is copied as a whole when it grows.
-pub(super) const BUCKETS_MAX: usize = 64;
+/// Most buckets of a segment: it is copied as a whole when it grows. With the header that makes 4 KiB.
+pub(super) const BUCKETS_MAX: usize = 63;
 
 const DEPTH_SHIFT: u32 = 58;
 const BUCKETS_SHIFT: u32 = 52;
@@ -34,6 +34,8 @@ pub(super) struct SegmentWord(pub(super) u64);
 pub(super) struct Header {
     /// The bits that all hashes in it begin with, upper bits of the word, the rest 0.
     pub(super) prefix: u64,
+    /// The alignment that its memory was asked for with.
+    align: usize,
     /// Keys in it, pending ones too. Counted by writers under the bucket's lock.
     pub(super) keys: AtomicU64,
     /// It is to be rebuilt when it has more keys than this. Raised when a split would not help.
@@ -49,11 +51,10 @@ impl SegmentWord {
     /// An empty segment.
     pub(super) fn new(prefix: u64, depth: u32, buckets: usize, grow_above: u64) -> SegmentWord {
         assert!((1..=BUCKETS_MAX).contains(&buckets) && depth < 48, "a segment of {buckets} buckets at depth {depth}");
-        let (layout, _) = layout(buckets);
-        // SAFETY: the size is not 0.
-        let pointer = NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
+        let (pointer, align) = allocate(buckets);
         let header = Header {
             prefix,
+            align,
             keys: AtomicU64::new(0),
             grow_above: AtomicU64::new(grow_above),
             earliest_expiry: AtomicU64::new(u64::MAX),
@@ -81,7 +82,7 @@ impl SegmentWord {
 
     /// Bytes of the allocation, without what is chained to buckets.
     pub(super) fn bytes(self) -> u64 {
-        layout(self.buckets()).0.size() as u64
+        bytes(self.buckets()) as u64
     }
 
     fn pointer(self) -> *mut u8 {
@@ -89,7 +90,7 @@ impl SegmentWord {
     }
 
     fn bucket_pointer(self, index: usize) -> *mut Bucket {
-        // A header is as large as a bucket line, or a whole number of them: see `layout`.
+        // A header is as large as a bucket line, or a whole number of them: see `bytes`.
         self.pointer().wrapping_add(size_of::<Header>()).cast::<Bucket>().wrapping_add(index)
     }
 
@@ -176,12 +177,31 @@ fn expose(pointer: *mut u8) -> u64 {
     address
 }
 
-/// Header and buckets; the second is where the buckets begin.
-fn layout(buckets: usize) -> (Layout, usize) {
-    let buckets = Layout::array::<Bucket>(buckets).expect("64 buckets are small");
-    let (layout, begin) = Layout::new::<Header>().extend(buckets).expect("64 buckets are small");
-    debug_assert_eq!(begin, size_of::<Header>(), "buckets follow the header without a gap");
-    (layout, begin)
+/// Header and buckets, one after the other: both are whole lines.
+fn bytes(buckets: usize) -> usize {
+    const { assert!(size_of::<Header>().is_multiple_of(align_of::<Bucket>())) };
+    size_of::<Header>() + buckets * size_of::<Bucket>()
+}
+
+fn layout(buckets: usize, align: usize) -> Layout {
+    Layout::from_size_align(bytes(buckets), align).expect("63 buckets are small")
+}
+
+/// Memory for a segment, on whole lines, and the alignment it was asked for with. Allocators align blocks of these sizes to lines
+/// by themselves, and take a larger block when they are asked to: so they are not asked at first.
+fn allocate(buckets: usize) -> (NonNull<u8>, usize) {
+    let try_with = |align: usize| {
+        let layout = layout(buckets, align);
+        // SAFETY: the size is not 0.
+        NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+    };
+    let pointer = try_with(align_of::<u64>());
+    if pointer.addr().get().is_multiple_of(align_of::<Header>()) {
+        return (pointer, align_of::<u64>());
+    }
+    // SAFETY: it was just allocated with this layout.
+    unsafe { dealloc(pointer.as_ptr(), layout(buckets, align_of::<u64>())) };
+    (try_with(align_of::<Header>()), align_of::<Header>())
 }
 
 /// # Safety
@@ -211,7 +231,8 @@ unsafe fn free_memory(segment: SegmentWord, guard: &Guard<'_>) {
     }
     // SAFETY: allocated by `new` with this layout.
     unsafe {
+        let align = (*segment.pointer().cast::<Header>()).align;
         segment.pointer().cast::<Header>().drop_in_place();
-        dealloc(segment.pointer(), layout(segment.buckets()).0);
+        dealloc(segment.pointer(), layout(segment.buckets(), align));
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Table {
 /// How large parts may be; smaller ones make tests meet splits earlier.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
-    /// Most buckets of a segment, 1 to 64.
+    /// Most buckets of a segment, 1 to 63.
     pub(crate) buckets_max: usize,
 }
 
