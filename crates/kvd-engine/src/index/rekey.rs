@@ -97,7 +97,11 @@ impl Index {
             let (segment, bucket) = root.table.last_place(hash, guard);
             let end = segment.next_hash(segment.index_of(hash), guard);
             if bucket.is_moved() {
-                return end;
+                match segment.forward(hash, guard) {
+                    // It was resized just now: its keys are in a newer segment of this table.
+                    Some(_) => continue,
+                    None => return end,
+                }
             }
             let planned = self.keys_to_move(bucket, next, guard);
             let Some(locks) = lock_all(bucket, &planned, guard) else { continue };
