@@ -287,7 +287,8 @@ impl Index {
         commit: impl FnOnce(&Root) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let _change = lock(&self.change);
-        let is_keyed = self.newest(guard).is_keyed;
+        let newest = self.newest(guard);
+        let is_keyed = newest.is_keyed || newest.next(guard).is_some();
         let root = root::install(&self.root, Root::new(self.shape, is_keyed), guard);
         let committed = commit(root);
         if committed.is_err() {

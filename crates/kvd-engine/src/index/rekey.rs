@@ -36,7 +36,7 @@ struct Moving<'g> {
 }
 
 impl Index {
-    /// Keys collide by intent: they are to be placed by the keyed hash from now on.
+    /// Keys collide by intent: they are to be placed by the keyed hash from now on. Not if the root is another by now.
     pub(super) fn begin_rekey(&self, root: &Root, guard: &Guard<'_>) {
         let _change = lock(&self.change);
         if root.next(guard).is_none() && std::ptr::eq(self.newest(guard), root) {
@@ -47,8 +47,11 @@ impl Index {
 
     /// Takes all keys for chosen, whatever they look like.
     pub(crate) fn rekey(&self, guard: &Guard<'_>) {
-        let root = self.newest(guard);
-        if !root.is_keyed {
+        loop {
+            let root = self.newest(guard);
+            if root.is_keyed || root.next(guard).is_some() {
+                return;
+            }
             self.begin_rekey(root, guard);
         }
     }
