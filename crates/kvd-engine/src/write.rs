@@ -17,7 +17,7 @@ use bytes::Bytes;
 use kvd_types::{Condition, ContentType, Delete, Effect, Error, ItemFailure, Key, Reason, Reply, Revision, Set, Ttl};
 
 use crate::engine::{Store, Worker};
-use crate::index::{Change, Commit, Draft, Hashed, Home, Index, ReadPoints, Target, Version};
+use crate::index::{Change, Commit, Draft, Hashed, Home, Index, ReadPoints, Root, Target, Version};
 use crate::judge::{etag, holds};
 use crate::planted::{self, Bug};
 use crate::reclaim::{Guard, Trash};
@@ -256,7 +256,8 @@ fn try_commit_one(
     }
     let existed = usize::from(current.alive.is_some());
     if !current.is_changed_by(&item.operation) {
-        return Some(Ok(Committed { revision: store.sequence.last(), existed, changed: 0, counted: false }));
+        let revision = last_under(store, root, &guard)?;
+        return Some(Ok(Committed { revision, existed, changed: 0, counted: false }));
     }
     let change = change(item, &current, now_ms);
     let expires_at_ms = expiry_of(&change);
@@ -315,6 +316,12 @@ fn try_commit_one(
     settle_target(store, &worker.points, &mut worker.trash, &target, &guard);
     let counted = target.account(&store.index, expires_at_ms, &guard);
     Some(Ok(Committed { revision, existed, changed: 1, counted }))
+}
+
+/// LAST, for an answer that nothing was to do. None if the store was cleared since `root` was found: keys may be back by then.
+fn last_under(store: &Store, root: &Root, guard: &Guard<'_>) -> Option<Revision> {
+    let last = store.sequence.last(); // before the root: a clear that it counts is seen
+    store.index.is_newest(root, guard).then_some(last)
 }
 
 /// The commit of many keys: all change by one store.
@@ -388,7 +395,8 @@ fn try_commit_many(
     let to_change: Vec<usize> =
         (0..items.len()).filter(|at| !earlier[*at] && current[*at].is_changed_by(&items[*at].operation)).collect();
     if to_change.is_empty() {
-        return Some(Ok(Committed { revision: store.sequence.last(), existed, changed: 0, counted: false }));
+        let revision = last_under(store, root, &guard)?;
+        return Some(Ok(Committed { revision, existed, changed: 0, counted: false }));
     }
 
     // New keys need slots: all are made sure of first, since that may move words, and then every slot is looked for again.
