@@ -30,9 +30,9 @@ use bucket::{Bucket, Locked, Slot};
 pub(crate) use hash::Hashed;
 use hash::Hashing;
 pub(crate) use record::{Draft, Record};
-pub(crate) use root::Root;
 use resize::Step;
 use root::Place;
+pub(crate) use root::Root;
 pub(crate) use scan::Reordered;
 use segment::SegmentWord;
 pub(crate) use table::Shape;
@@ -140,6 +140,9 @@ impl Index {
         guard: &'g Guard<'_>,
     ) -> Option<Version<'g>> {
         let place = self.place(key, horizon, guard);
+        if planted::is(Bug::MovedTakenForMissing) && place.root.is_keyed != root::newest(&self.root, guard).is_keyed {
+            return None;
+        }
         version::resolve(place.bucket.find(Word::tag_of(place.hash), key.key(), guard), horizon, guard)
     }
 
@@ -328,8 +331,11 @@ impl<'g> Home<'g> {
         let hash = index.hashing.place(key, self.root.is_keyed);
         let Some(slot) = self.locked.find(Word::tag_of(hash), key.key(), guard) else { return (None, None) };
         let before = slot.word();
-        let target = Target { slot, before, hash, segment: self.segment, root: self.root, is_new: false };
-        (Some(target), version::resolve(before, &Newest, guard))
+        let newest = version::resolve(before, &Newest, guard);
+        if newest.is_none() && planted::is(Bug::SecondSlot) {
+            return (None, None);
+        }
+        (Some(Target { slot, before, hash, segment: self.segment, root: self.root, is_new: false }), newest)
     }
 
     /// Makes sure of so many empty slots. Slots found before may hold other keys afterwards: look again.

@@ -1,10 +1,11 @@
 //! Walking through all keys in order of hash. Owns the order and the cursor; what a reader takes of each key is `version`'s.
 
+use super::Index;
 use super::rekey::ALL_MOVED;
 use super::root::{self, Root};
 use super::segment::SegmentWord;
 use super::version::{self, Horizon, Version};
-use super::Index;
+use crate::planted::{self, Bug};
 use crate::reclaim::Guard;
 use crate::sync::Ordering;
 
@@ -23,6 +24,17 @@ impl Index {
     /// Whether a walk at `horizon` is in order of the keyed hash.
     pub(crate) fn is_keyed(&self, horizon: &impl Horizon, guard: &Guard<'_>) -> bool {
         self.root_to_walk(horizon, guard).is_keyed
+    }
+
+    /// What a cursor says of the hash that is next: the hash, which no growth of the index changes.
+    #[inline]
+    pub(crate) fn to_cursor(&self, hash: u64, guard: &Guard<'_>) -> u64 {
+        if planted::is(Bug::CursorIsPlace) { self.newest(guard).table.entry(hash) as u64 } else { hash }
+    }
+
+    /// The hash that a cursor says is next.
+    pub(crate) fn from_cursor(&self, cursor: u64, guard: &Guard<'_>) -> u64 {
+        if planted::is(Bug::CursorIsPlace) { self.newest(guard).table.first_hash(cursor as usize) } else { cursor }
     }
 
     /// The versions seen at `horizon` of all keys with the hashes of the bucket of `from`, from `from` on, in order of hash.

@@ -44,7 +44,9 @@ impl Background {
                 engine.sweep(&mut worker, SWEEP_SEGMENTS);
                 let before = std::mem::replace(&mut rekeyed, engine.stats().rekeyed);
                 if rekeyed > before {
-                    warn!("many keys have one hash, as if someone had chosen them to: all keys are placed by SipHash now");
+                    warn!(
+                        "many keys have one hash, as if someone had chosen them to: all keys are placed by SipHash now"
+                    );
                 }
                 // A slice at a time, since the store's time stands still meanwhile.
                 let wait = if engine.maintain(&mut worker) { Duration::ZERO } else { PERIOD };
