@@ -79,6 +79,7 @@
 //! pins last one call; transactions hold read points, which keep versions of what changes but no epoch.
 
 mod clear;
+mod duplicates;
 mod engine;
 mod expire;
 mod index;

@@ -43,6 +43,30 @@ pub enum Bug {
     MovedBeforeStored,
     /// A commit doesn't look inside SEQ whether the store was cleared meanwhile.
     RootNotChecked,
+    /// A reader that meets a bucket whose keys have moved takes them for missing.
+    MovedTakenForMissing,
+    /// VISIBLE is loaded once for a batch of gets.
+    VisibleRemembered,
+    /// Whether anyone needs what a commit overwrites is looked at before SEQ alone.
+    NeedNotChecked,
+    /// A key that is deleted, and kept for readers, takes a second slot when it comes again.
+    SecondSlot,
+    /// Each new key of a commit makes room for itself when its turn comes.
+    RoomForEachAlone,
+    /// An update's commit judges what it has read by what is stored, expired or not.
+    ExpiredNotSeen,
+    /// A transaction asks before its read whether its versions had to go, and not after it.
+    RevokedNotSeen,
+    /// A commit is queued for the journal after SEQ.
+    QueuedOutsideSeq,
+    /// A cursor is a place in the directory.
+    CursorIsPlace,
+    /// A page may end between keys of one hash.
+    PageEndsBetweenEqual,
+    /// The sizes change after SEQ.
+    CountedOutsideSeq,
+    /// The sizes change by what the reply says: an expired key that is overwritten counts as new.
+    CountedByReply,
 }
 
 #[cfg(any(kvd_loom, kvd_shuttle))]

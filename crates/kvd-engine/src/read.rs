@@ -88,6 +88,16 @@ pub(crate) fn get_with<R>(
     take(found)
 }
 
+/// A mistake to be planted: VISIBLE as it was.
+#[derive(Clone, Copy)]
+struct Remembered(Revision);
+
+impl Horizon for Remembered {
+    fn shows(&self, revision: u64) -> bool {
+        revision <= self.0.0
+    }
+}
+
 /// Many gets, each by itself: what they need of memory is asked for ahead, buckets first, then records.
 pub(crate) fn get_many(
     store: &Store,
@@ -96,6 +106,7 @@ pub(crate) fn get_many(
     mut take: impl FnMut(usize, Option<Found<'_>>),
 ) {
     let guard = worker.reader.pin();
+    let remembered = planted::is(Bug::VisibleRemembered).then(|| store.sequence.visible());
     let mut hits = 0;
     for (chunk, keys) in keys.chunks(BATCH_KEYS).enumerate() {
         let mut hashed = [Hashed::NONE; BATCH_KEYS];
@@ -105,7 +116,10 @@ pub(crate) fn get_many(
         for (at, key) in hashed.iter().enumerate() {
             // Afresh for each: a later get of the batch must not be of an earlier time than what it sees.
             let now_ms = store.sequence.now_ms();
-            let found = find(store, *key, now_ms, &guard);
+            let found = match remembered {
+                Some(visible) => get_at(store, keys[at], Remembered(visible), now_ms, &guard),
+                None => find(store, *key, now_ms, &guard),
+            };
             hits += usize::from(found.is_some());
             take(chunk * BATCH_KEYS + at, found);
         }
@@ -265,7 +279,7 @@ fn page(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) ->
     if list.cursor.is_some_and(|cursor| cursor.is_keyed != is_keyed) {
         return Err(Reordered);
     }
-    let mut from = list.cursor.map_or(0, |cursor| cursor.next_hash);
+    let mut from = list.cursor.map_or(0, |cursor| store.index.from_cursor(cursor.next_hash, &worker.reader.pin()));
     let mut page = Page { revision: pinned.revision, ..Page::default() };
     let mut budget = Budget { items: list.limit.max(1), records: LIST_RECORDS_EXAMINED_MAX, bytes: LIST_BYTES_MAX };
     let mut last_hash = None;
@@ -276,11 +290,12 @@ fn page(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) ->
         let next = store.index.walk(from, is_keyed, horizon, &mut found, &guard)?;
         for (hash, version) in found {
             // Never between equal hashes: a cursor can't tell them apart.
-            if budget.is_spent() && last_hash != Some(hash) {
-                page.cursor = Some(Cursor { epoch: store.epoch, next_hash: hash, is_keyed });
+            let next_hash = store.index.to_cursor(hash, &guard);
+            if budget.is_spent() && (last_hash != Some(next_hash) || planted::is(Bug::PageEndsBetweenEqual)) {
+                page.cursor = Some(Cursor { epoch: store.epoch, next_hash, is_keyed });
                 return Ok(page);
             }
-            last_hash = Some(hash);
+            last_hash = Some(next_hash);
             budget.records = budget.records.saturating_sub(1);
             let record = version.record;
             if alive(version, pinned.now_ms) && record.key().starts_with(list.prefix.as_bytes()) {

@@ -266,7 +266,7 @@ impl Seq<'_> {
         batch: Option<Box<Batch>>,
         publish: impl FnOnce(Revision),
     ) -> Revision {
-        self.state.totals.apply(delta);
+        self.count(delta);
         self.commit_batch(batch, publish)
     }
 
@@ -284,11 +284,7 @@ impl Seq<'_> {
     fn commit_batch(&mut self, batch: Option<Box<Batch>>, publish: impl FnOnce(Revision)) -> Revision {
         let revision = Revision(self.state.last + 1);
         self.state.last = revision.0;
-        if let Some(mut batch) = batch {
-            batch.revision = revision;
-            batch.before = self.state.queue.take();
-            self.state.queue = Some(batch);
-        }
+        self.queue(batch, revision);
         self.sequence.used.store(self.state.totals.data_bytes(), Ordering::Relaxed); // a hint, see `used_bytes`
         publish(revision);
         self.sequence.last.store(revision.0, Ordering::Release); // pairs with the load in `last`
@@ -297,6 +293,20 @@ impl Seq<'_> {
             self.sequence.visible.store(revision.0, planted::publish()); // as above
         }
         revision
+    }
+
+    /// Queues a commit for the journal, if there is one.
+    pub(crate) fn queue(&mut self, batch: Option<Box<Batch>>, revision: Revision) {
+        if let Some(mut batch) = batch {
+            batch.revision = revision;
+            batch.before = self.state.queue.take();
+            self.state.queue = Some(batch);
+        }
+    }
+
+    /// Changes the sizes.
+    pub(crate) fn count(&mut self, delta: &Delta) {
+        self.state.totals.apply(delta);
     }
 
     /// Sizes of what is stored, and the commit as of which.

@@ -17,12 +17,12 @@ use bytes::Bytes;
 use kvd_types::{Condition, ContentType, Delete, Effect, Error, ItemFailure, Key, Reason, Reply, Revision, Set, Ttl};
 
 use crate::engine::{Store, Worker};
-use crate::index::{Change, Commit, Draft, Hashed, Home, Index, ReadPoints, Target, Version};
+use crate::index::{Change, Commit, Draft, Hashed, Home, Index, ReadPoints, Root, Target, Version};
 use crate::judge::{etag, holds};
 use crate::planted::{self, Bug};
 use crate::reclaim::{Guard, Trash};
 use crate::sequence::{Batch, Delta, Seq};
-use crate::{rekey, room, settle};
+use crate::{duplicates, rekey, room, settle};
 
 /// Keys that every commit settles beside its own, so that what transactions held back is freed in passing.
 const SETTLED_IN_PASSING: usize = 4;
@@ -99,7 +99,7 @@ pub(crate) fn delete(store: &Store, worker: &mut Worker, delete: &Delete<'_>) ->
 
 pub(crate) fn multi_set(store: &Store, worker: &mut Worker, sets: &[Set<'_>]) -> Result<Reply, Error> {
     let items: Vec<Item<'_>> = sets.iter().map(Item::put).collect();
-    refuse_duplicates(&items)?;
+    duplicates::refuse(&items)?;
     let committed = commit_many(store, worker, &items, false)?;
     worker.counters.sets(sets.len());
     let replaced = committed.existed;
@@ -118,15 +118,6 @@ pub(crate) fn multi_delete(
     let missing = deletes.len() - deleted;
     worker.counters.deletes(deletes.len(), missing);
     Ok(Reply::MultiDeleted { revision: committed.revision, deleted, missing })
-}
-
-/// The lowest pair of items that name one key, if there is one.
-fn refuse_duplicates(items: &[Item<'_>]) -> Result<(), Error> {
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    order.sort_unstable_by_key(|item| (items[*item].key, *item));
-    let twice = |pair: &&[usize]| items[pair[0]].key == items[pair[1]].key;
-    let lowest = order.windows(2).filter(twice).map(|pair| (pair[1], pair[0])).min();
-    lowest.map_or(Ok(()), |(second, first)| Err(Error::DuplicateKey { first, second }))
 }
 
 /// A key's state before a commit, under the lock of its home.
@@ -169,7 +160,8 @@ impl<'g> Current<'g> {
             delta.value_bytes += sign * value;
             delta.record_bytes += sign * (record.bytes() as i64 - key - value);
         };
-        if let Some(newest) = self.newest {
+        let gone = if planted::is(Bug::CountedByReply) { self.alive } else { self.newest };
+        if let Some(newest) = gone {
             count(newest.record, -1);
         }
         if let Some(draft) = draft {
@@ -256,7 +248,8 @@ fn try_commit_one(
     }
     let existed = usize::from(current.alive.is_some());
     if !current.is_changed_by(&item.operation) {
-        return Some(Ok(Committed { revision: store.sequence.last(), existed, changed: 0, counted: false }));
+        let revision = last_under(store, root, &guard)?;
+        return Some(Ok(Committed { revision, existed, changed: 0, counted: false }));
     }
     let change = change(item, &current, now_ms);
     let expires_at_ms = expiry_of(&change);
@@ -276,12 +269,23 @@ fn try_commit_one(
         if is_outdated(&seq) {
             return None;
         }
-        if !seq.keeps_versions() {
+        if !seq.keeps_versions() || planted::is(Bug::NeedNotChecked) {
             let mut gone = None;
             let revision = if planted::is(Bug::RevisionOutsideSeq) {
                 let revision = seq.commit(&delta, batch, |_| {});
                 drop(seq);
                 gone = target.replace(change, revision);
+                revision
+            } else if planted::is(Bug::QueuedOutsideSeq) {
+                let revision = seq.commit(&delta, None, |revision| gone = target.replace(change, revision));
+                drop(seq);
+                store.sequence.enter().queue(batch, revision);
+                revision
+            } else if planted::is(Bug::CountedOutsideSeq) {
+                let none = Delta::default();
+                let revision = seq.commit(&none, batch, |revision| gone = target.replace(change, revision));
+                drop(seq);
+                store.sequence.enter().count(&delta);
                 revision
             } else {
                 let revision = seq.commit(&delta, batch, |revision| gone = target.replace(change, revision));
@@ -317,6 +321,12 @@ fn try_commit_one(
     Some(Ok(Committed { revision, existed, changed: 1, counted }))
 }
 
+/// LAST, for an answer that nothing was to do. None if the store was cleared since `root` was found: keys may be back by then.
+fn last_under(store: &Store, root: &Root, guard: &Guard<'_>) -> Option<Revision> {
+    let last = store.sequence.last(); // before the root: a clear that it counts is seen
+    store.index.is_newest(root, guard).then_some(last)
+}
+
 /// The commit of many keys: all change by one store.
 pub(crate) fn commit_many(
     store: &Store,
@@ -330,7 +340,7 @@ pub(crate) fn commit_many(
     room::make(store, worker, items.iter().map(Item::needs_bytes).sum())?;
     let keys: Vec<Hashed<'_>> = items.iter().map(|item| store.index.hash(item.key.as_bytes())).collect();
     store.index.prefetch(&keys, &worker.reader.pin());
-    let earlier = earlier_items(items, &keys);
+    let earlier = duplicates::earlier(items, &keys);
     let committed = loop {
         if let Some(outcome) = try_commit_many(store, worker, items, &keys, &earlier, require_all) {
             break outcome?;
@@ -338,19 +348,6 @@ pub(crate) fn commit_many(
     };
     after_commit(store, worker, if committed.counted { &keys } else { &[] });
     Ok(committed)
-}
-
-/// For each item whether one before it names the same key.
-fn earlier_items(items: &[Item<'_>], keys: &[Hashed<'_>]) -> Vec<bool> {
-    let hashes: Vec<u64> = keys.iter().map(Hashed::fast).collect();
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    order.sort_unstable_by_key(|item| (hashes[*item], *item));
-    let mut earlier = vec![false; items.len()];
-    for (at, item) in order.iter().enumerate() {
-        let same_hash = order[..at].iter().rev().take_while(|other| hashes[**other] == hashes[*item]);
-        earlier[*item] = same_hash.into_iter().any(|other| items[*other].key == items[*item].key);
-    }
-    earlier
 }
 
 fn try_commit_many(
@@ -388,7 +385,8 @@ fn try_commit_many(
     let to_change: Vec<usize> =
         (0..items.len()).filter(|at| !earlier[*at] && current[*at].is_changed_by(&items[*at].operation)).collect();
     if to_change.is_empty() {
-        return Some(Ok(Committed { revision: store.sequence.last(), existed, changed: 0, counted: false }));
+        let revision = last_under(store, root, &guard)?;
+        return Some(Ok(Committed { revision, existed, changed: 0, counted: false }));
     }
 
     // New keys need slots: all are made sure of first, since that may move words, and then every slot is looked for again.
@@ -397,7 +395,7 @@ fn try_commit_many(
         new_keys[home_of[*at]] += 1;
     }
     for (home, new_keys) in homes.iter().zip(&new_keys) {
-        home.reserve(*new_keys, &guard);
+        home.reserve(if planted::is(Bug::RoomForEachAlone) { 0 } else { *new_keys }, &guard);
     }
     for at in to_change.iter().filter(|at| new_keys[home_of[**at]] > 0) {
         current[*at] = find(*at);
@@ -415,8 +413,13 @@ fn try_commit_many(
         current[at].delta(draft_of(&change), &mut delta);
         let expires_at_ms = expiry_of(&change);
         // Each slot is taken before the next is looked for: two new keys of one bucket can't get the same.
-        let vacant = || homes[home_of[at]].vacant(&store.index, keys[at], &guard);
-        let target = current[at].target.take().unwrap_or_else(vacant);
+        let home = &homes[home_of[at]];
+        let target = current[at].target.take().unwrap_or_else(|| {
+            if planted::is(Bug::RoomForEachAlone) {
+                home.reserve(1, &guard);
+            }
+            home.vacant(&store.index, keys[at], &guard)
+        });
         target.install(change, Some(&commit));
         targets.push((target, expires_at_ms));
     }
@@ -474,8 +477,10 @@ fn after_commit(store: &Store, worker: &mut Worker, counted: &[Hashed<'_>]) {
 
 /// All conditions, on the state before the commit.
 fn judge(store: &Store, items: &[Item<'_>], current: &[Current<'_>]) -> Result<(), Error> {
-    let failed =
-        |(_, (item, current)): &(usize, (&Item<'_>, &Current<'_>))| !holds(item.condition, current.alive, store);
+    let expired_too = planted::is(Bug::ExpiredNotSeen);
+    let failed = |(_, (item, current)): &(usize, (&Item<'_>, &Current<'_>))| {
+        !holds(item.condition, if expired_too { current.newest } else { current.alive }, store)
+    };
     let failure = |(index, (_, current)): (usize, (&Item<'_>, &Current<'_>))| ItemFailure {
         index,
         have: current.alive.map(|version| etag(store, version)),

@@ -174,6 +174,9 @@ impl World {
                 self.engine.tick(self.now_ms.saturating_sub(1));
             }
             Step::Sweep => {
+                // While keys move some are passed over: a second sweep, when all have moved, finds them.
+                self.engine.sweep(&mut self.worker, usize::MAX);
+                while self.engine.maintain(&mut self.worker) {}
                 self.engine.sweep(&mut self.worker, usize::MAX);
                 // A sweep is a commit for each segment with expired keys: how many is the index's business.
                 let now_ms = self.now_ms;

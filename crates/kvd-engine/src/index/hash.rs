@@ -15,7 +15,7 @@ use siphasher::sip::SipHasher13;
 
 /// The hash functions of a store.
 pub(crate) struct Hashing {
-    fast: RapidSecrets,
+    pub(super) fast: RapidSecrets,
     keyed: [u64; 2],
 }
 

@@ -135,7 +135,10 @@ impl Index {
     /// The version of a key that is seen at `horizon`. Loads only.
     #[inline(always)]
     pub(crate) fn get<'g>(&self, key: Hashed<'_>, horizon: impl Horizon, guard: &'g Guard<'_>) -> Option<Version<'g>> {
-        let Place { bucket, hash, .. } = self.place(key, horizon, guard);
+        let Place { root, bucket, hash, .. } = self.place(key, horizon, guard);
+        if planted::is(Bug::MovedTakenForMissing) && root.is_keyed != root::newest(&self.root, guard).is_keyed {
+            return None;
+        }
         match bucket.find_plain(Word::tag_of(hash), key.key(), guard) {
             Some(record) => version::plain(record, horizon),
             None => get_slowly(bucket, hash, key, horizon, guard),
@@ -285,7 +288,8 @@ impl Index {
         commit: impl FnOnce(&Root) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let _change = lock(&self.change);
-        let is_keyed = self.newest(guard).is_keyed;
+        let newest = self.newest(guard);
+        let is_keyed = newest.is_keyed || newest.next(guard).is_some();
         let root = root::install(&self.root, Root::new(self.shape, is_keyed), guard);
         let committed = commit(root);
         if committed.is_err() {
@@ -337,8 +341,11 @@ impl<'g> Home<'g> {
         let hash = index.hashing.place(key, self.root.is_keyed);
         let Some(slot) = self.locked.find(Word::tag_of(hash), key.key(), guard) else { return (None, None) };
         let before = slot.word();
-        let target = Target { slot, before, hash, segment: self.segment, root: self.root, is_new: false };
-        (Some(target), version::resolve(before, Newest, guard))
+        let newest = version::resolve(before, Newest, guard);
+        if newest.is_none() && planted::is(Bug::SecondSlot) {
+            return (None, None);
+        }
+        (Some(Target { slot, before, hash, segment: self.segment, root: self.root, is_new: false }), newest)
     }
 
     /// Makes sure of so many empty slots. Slots found before may hold other keys afterwards: look again.

@@ -36,7 +36,7 @@ struct Moving<'g> {
 }
 
 impl Index {
-    /// Keys collide by intent: they are to be placed by the keyed hash from now on.
+    /// Keys collide by intent: they are to be placed by the keyed hash from now on. Not if the root is another by now.
     pub(super) fn begin_rekey(&self, root: &Root, guard: &Guard<'_>) {
         let _change = lock(&self.change);
         if root.next(guard).is_none() && std::ptr::eq(self.newest(guard), root) {
@@ -47,8 +47,11 @@ impl Index {
 
     /// Takes all keys for chosen, whatever they look like.
     pub(crate) fn rekey(&self, guard: &Guard<'_>) {
-        let root = self.newest(guard);
-        if !root.is_keyed {
+        loop {
+            let root = self.newest(guard);
+            if root.is_keyed || root.next(guard).is_some() {
+                return;
+            }
             self.begin_rekey(root, guard);
         }
     }
@@ -97,7 +100,11 @@ impl Index {
             let (segment, bucket) = root.table.last_place(hash, guard);
             let end = segment.next_hash(segment.index_of(hash), guard);
             if bucket.is_moved() {
-                return end;
+                match segment.forward(hash, guard) {
+                    // It was resized just now: its keys are in a newer segment of this table.
+                    Some(_) => continue,
+                    None => return end,
+                }
             }
             let planned = self.keys_to_move(bucket, next, guard);
             let Some(locks) = lock_all(bucket, &planned, guard) else { continue };
@@ -127,7 +134,8 @@ impl Index {
     fn keys_to_move<'g>(&self, bucket: &Bucket, next: &'g Root, guard: &'g Guard<'_>) -> Vec<Moving<'g>> {
         let mut keys = Vec::new();
         bucket.for_each_word(guard, |word| {
-            let record = version::any_record(word, guard).expect("what is not empty has a record");
+            // None in a deletion that is being let go of, whose slot is about to be empty. Not to be met under the lock.
+            let Some(record) = version::any_record(word, guard) else { return };
             let place = next.place(self.hash(record.key()), &self.hashing, guard);
             keys.push(Moving { word, hash: place.hash, segment: place.segment, bucket: place.bucket });
         });
@@ -187,4 +195,65 @@ fn lock_all<'g>(bucket: &'g Bucket, keys: &[Moving<'g>], _guard: &'g Guard<'_>) 
 
 fn is_locked(bucket: &Bucket, locks: &[Locked<'_>]) -> bool {
     locks.iter().any(|lock| std::ptr::eq(lock.bucket, bucket))
+}
+
+#[cfg(test)]
+mod tests {
+    use kvd_types::{Command, Key, Set};
+
+    use super::*;
+    use crate::engine::{Config, Engine};
+    use crate::index::bucket::SLOTS;
+    use crate::index::hash::Hashing;
+    use crate::index::resize::grow_above;
+    use crate::index::segment::BUCKETS_MAX;
+
+    /// Lines of the longest chain, in all tables that commits look at.
+    fn longest_chain(index: &Index, guard: &Guard<'_>) -> usize {
+        let newest = index.newest(guard);
+        let mut longest = 0;
+        for root in [Some(newest), newest.next(guard)].into_iter().flatten() {
+            let mut from = Some(0);
+            while let Some(hash) = from {
+                let (segment, bucket) = root.table.last_place(hash, guard);
+                if !bucket.is_moved() {
+                    let chain = std::iter::successors(Some(bucket), |bucket| bucket.chained(guard));
+                    longest = longest.max(chain.count());
+                }
+                from = segment.next_hash(segment.index_of(hash), guard);
+            }
+        }
+        longest
+    }
+
+    /// Counted, not timed: how many lines a get looks at, at most.
+    #[test]
+    fn chains_of_chosen_keys_are_bounded_and_then_gone() {
+        let config = Config::default();
+        let first_half = Hashing::new(config.hash_key).fast.secrets[1].to_le_bytes();
+        let engine = Engine::open(config);
+        let mut worker = engine.worker();
+        let mut set = |key: &[u8]| {
+            let set = Command::Set(Set::new(Key::new(key.to_vec()).expect("it is short"), "v"));
+            engine.execute(&mut worker, &set).expect("there is room");
+            let longest = longest_chain(&engine.store(&worker).index, &worker.reader.pin());
+            (longest, engine.stats().rekeyed)
+        };
+        for number in 0..2_000u64 {
+            assert!(matches!(set(&number.to_le_bytes()), (..=3, 0)), "nobody has chosen these");
+        }
+        let mut chosen = (0..3_000u64).map(|number| [first_half, number.to_le_bytes()].concat());
+        // A segment is looked at when it grows: until then all that it has room for may be chosen.
+        let room = grow_above(BUCKETS_MAX) as usize;
+        let noticed = chosen.by_ref().map(|key| set(&key)).find(|(longest, rekeyed)| {
+            assert!(*longest <= room / SLOTS + 2, "{longest} lines unnoticed");
+            *rekeyed == 1
+        });
+        assert!(noticed.is_some());
+        while engine.maintain(&mut engine.worker()) {}
+        for key in chosen {
+            let (longest, _) = set(&key);
+            assert!(longest <= 3, "{longest} lines after all have moved");
+        }
+    }
 }

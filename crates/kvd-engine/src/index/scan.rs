@@ -3,7 +3,9 @@
 use super::Index;
 use super::rekey::ALL_MOVED;
 use super::root::{self, Root};
+use super::segment::SegmentWord;
 use super::version::{self, Horizon, Version};
+use crate::planted::{self, Bug};
 use crate::reclaim::Guard;
 use crate::sync::Ordering;
 
@@ -22,6 +24,17 @@ impl Index {
     /// Whether a walk at `horizon` is in order of the keyed hash.
     pub(crate) fn is_keyed(&self, horizon: impl Horizon, guard: &Guard<'_>) -> bool {
         self.root_to_walk(horizon, guard).is_keyed
+    }
+
+    /// What a cursor says of the hash that is next: the hash, which no growth of the index changes.
+    #[inline]
+    pub(crate) fn to_cursor(&self, hash: u64, guard: &Guard<'_>) -> u64 {
+        if planted::is(Bug::CursorIsPlace) { self.newest(guard).table.entry(hash) as u64 } else { hash }
+    }
+
+    /// The hash that a cursor says is next.
+    pub(crate) fn from_cursor(&self, cursor: u64, guard: &Guard<'_>) -> u64 {
+        if planted::is(Bug::CursorIsPlace) { self.newest(guard).table.first_hash(cursor as usize) } else { cursor }
     }
 
     /// The versions seen at `horizon` of all keys with the hashes of the bucket of `from`, from `from` on, in order of hash.
@@ -65,20 +78,29 @@ impl Index {
         expired: &mut Vec<Vec<u8>>,
         guard: &Guard<'_>,
     ) -> (Option<u64>, u64) {
-        let root = self.root_to_walk(version::Newest, guard);
-        let segment = root.table.segment(from, guard);
-        let header = segment.header(guard);
-        let next = segment.next_hash(segment.buckets() - 1, guard);
-        // Relaxed, both: a bound that writers lower; it is taken away before the records are looked at, so that one that
-        // comes meanwhile lowers it again.
-        let earliest = header.earliest_expiry.load(Ordering::Relaxed);
+        let table = &self.root_to_walk(version::Newest, guard).table;
+        let next_of = |segment: SegmentWord| segment.next_hash(segment.buckets() - 1, guard);
+        let segment = table.segment(from, guard);
+        // Relaxed: a bound, only a hint without the lock.
+        let earliest = segment.header(guard).earliest_expiry.load(Ordering::Relaxed);
         if earliest > now_ms {
-            return (next, earliest);
+            return (next_of(segment), earliest);
         }
-        header.earliest_expiry.store(u64::MAX, Ordering::Relaxed); // as above
+        // One bucket's lock keeps the segment from being replaced: the copy of its bound would miss what is found here.
+        let Some((segment, _locked)) = table.lock(from, guard) else {
+            return (next_of(table.last_place(from, guard).0), u64::MAX);
+        };
+        let header = segment.header(guard);
+        // Relaxed: a bound that writers lower; it is taken away before the records are looked at, so that one that comes
+        // meanwhile lowers it again.
+        header.earliest_expiry.store(u64::MAX, Ordering::Relaxed);
         let mut later = u64::MAX;
         for index in 0..segment.buckets() {
-            segment.bucket_at(index, guard).for_each_word(guard, |word| {
+            let bucket = segment.bucket_at(index, guard);
+            if bucket.is_moved() {
+                continue; // its words are of then: what they lead to may be gone
+            }
+            bucket.for_each_word(guard, |word| {
                 let Some(version) = version::resolve(word, version::Newest, guard) else { return };
                 let Some(at) = version.record.expires_at_ms() else { return };
                 // Those that have expired count too: should their removal not come about, the next sweep finds them.
@@ -89,6 +111,6 @@ impl Index {
             });
         }
         header.earliest_expiry.fetch_min(later, Ordering::Relaxed); // as above
-        (next, later)
+        (next_of(segment), later)
     }
 }

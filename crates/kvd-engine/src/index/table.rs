@@ -69,6 +69,17 @@ impl Table {
         (hash >> 1 >> (63 - (directory >> BITS_SHIFT))) as usize
     }
 
+    /// The place of a hash in the directory as it is now.
+    pub(super) fn entry(&self, hash: u64) -> usize {
+        Table::entry_of(self.directory.load(Ordering::Acquire), hash) // pairs with the store in `replace_directory`
+    }
+
+    /// The lowest hash at a place in the directory as it is now.
+    pub(super) fn first_hash(&self, entry: usize) -> u64 {
+        let bits = self.directory.load(Ordering::Acquire) >> BITS_SHIFT; // pairs with the store in `replace_directory`
+        (entry as u64) << (63 - bits) << 1
+    }
+
     /// The directory's entries. Valid as long as `_guard`, or under `growth`.
     pub(super) fn entries<'g>(&self, _guard: &'g Guard<'_>) -> (&'g [AtomicU64], u32) {
         let directory = self.directory.load(Ordering::Acquire); // pairs with the store in `replace_directory`

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use kvd_engine::{Batch, Config, Engine, Update, View, Visibility, Worker};
-use kvd_types::{Command, Condition, Delete, Effect, Entry, Error, Key, List, ListValues, Reply, Revision, Set, Ttl};
+use kvd_types::{
+    Command, Condition, Delete, Effect, Entry, Error, Key, List, ListValues, Page, Reply, Revision, Set, Ttl,
+};
 use shuttle::thread::{self, JoinHandle};
 
 /// A value and the revision of the commit that wrote it.
@@ -93,6 +95,16 @@ impl Client {
     pub(crate) fn get_once(&mut self, number: u64) -> Found {
         let found = |found: Option<kvd_engine::Found<'_>>| found.map(|found| found.entry());
         self::found(self.engine.get_with(&mut self.worker, key(number).as_bytes(), found))
+    }
+
+    /// Some gets, one after the other, as one batch.
+    pub(crate) fn get_batch(&mut self, numbers: &[u64]) -> Vec<Found> {
+        let keys: Vec<Key<'static>> = numbers.iter().map(|number| key(*number)).collect();
+        let keys: Vec<&[u8]> = keys.iter().map(Key::as_bytes).collect();
+        let mut all = vec![None; keys.len()];
+        let take = |at: usize, entry: Option<kvd_engine::Found<'_>>| all[at] = found(entry.map(|found| found.entry()));
+        self.engine.get_many(&mut self.worker, &keys, take);
+        all
     }
 
     /// What a get finds, and the revision that it is not older than.
@@ -186,6 +198,41 @@ impl Client {
         }
     }
 
+    /// All keys and values as one page, for the judge: it must have all keys of its revision.
+    pub(crate) fn page(&mut self, view: Option<&View>) -> Page {
+        let (prefix, limit) = (Key::new(b"").unwrap(), 1_000);
+        let list = List { prefix, limit, cursor: None, values: ListValues::Full };
+        match view {
+            Some(view) => view.list(&self.engine, &mut self.worker, &list).unwrap(),
+            None => match self.execute(&Command::List(list)).unwrap() {
+                Reply::Page(page) => page,
+                other => panic!("no answer to a list: {other:?}"),
+            },
+        }
+    }
+
+    /// Empties the store: the revision, and how many keys went.
+    pub(crate) fn clear(&mut self) -> (u64, u64) {
+        match self.execute(&Command::Clear).unwrap() {
+            Reply::Cleared { revision, deleted } => (revision.0, deleted),
+            other => panic!("no answer to a clear: {other:?}"),
+        }
+    }
+
+    /// Begins to move all keys to the keyed hash, and does not leave it to others.
+    pub(crate) fn rekey(&mut self) {
+        self.engine.rekey(&mut self.worker);
+        self.maintain();
+    }
+
+    /// Removes every key whose time has come.
+    pub(crate) fn sweep(&mut self) {
+        // A sweep goes on where the last one ended, and ends with the last segment: two meet them all.
+        for _ in 0..2 {
+            self.engine.sweep(&mut self.worker, usize::MAX);
+        }
+    }
+
     pub(crate) fn maintain(&mut self) {
         while self.engine.maintain(&mut self.worker) {}
     }
@@ -228,7 +275,7 @@ impl Journal {
                     Effect::Delete { key, .. } => {
                         state.remove(&number(key)).expect("only what is there is deleted");
                     }
-                    Effect::Clear => panic!("nothing clears the store here"),
+                    Effect::Clear => state.clear(),
                 }
             }
             states.push(state);
@@ -269,9 +316,23 @@ impl Journal {
         assert_eq!(totals.history_bytes, 0, "nobody reads, so nothing is kept");
     }
 
+    /// The keys there were after that revision.
+    pub(crate) fn state(&self, revision: u64) -> &State {
+        &self.states[usize::try_from(revision).unwrap()]
+    }
+
+    /// Whether the page has all that there was at its revision.
+    pub(crate) fn check_page(&self, page: &Page) {
+        let listed: State =
+            page.items.iter().map(|item| (number(&item.key), found(Some(item.entry.clone())).unwrap())).collect();
+        assert_eq!(page.items.len(), listed.len(), "a key came twice");
+        assert!(page.cursor.is_none(), "there are few keys");
+        assert_eq!(&listed, self.state(page.revision.0), "the list at revision {}", page.revision);
+    }
+
     /// Whether that is what there was at that revision.
     pub(crate) fn check(&self, seen: &Seen) {
-        let state = &self.states[usize::try_from(seen.revision).unwrap()];
+        let state = self.state(seen.revision);
         for (number, found) in &seen.keys {
             assert_eq!(*found, state.get(number).copied(), "k{number} at revision {}", seen.revision);
         }

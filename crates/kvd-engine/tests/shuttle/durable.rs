@@ -77,6 +77,28 @@ fn get_beside_overwrites() {
     Journal::after(&engine, batches);
 }
 
+/// The same in batches of gets, of two keys that are only written together: who finds one new finds the next new too.
+fn batches_beside_overwrites() {
+    let engine = open(Visibility::WhenDurable, 1);
+    Client::new(&engine).multi_set(&[(X, 1), (Y, 1)]);
+    let (sealed, mut batches) = engine.seal();
+    engine.make_visible(sealed);
+    let writer = spawn(&engine, |client| {
+        client.multi_set(&[(X, 2), (Y, 2)]);
+        client.multi_set(&[(X, 3), (Y, 3)]);
+    });
+    let flusher = spawn(&engine, |client| flush(client, 2, &[]));
+    let reader = spawn(&engine, |client| {
+        let found = client.get_batch(&[X, Y, X]);
+        assert!(found.iter().all(Option::is_some), "a key that always exists was missing: {found:?}");
+        assert!(found.is_sorted(), "X, Y and X again, of commits of both: {found:?}");
+    });
+    writer.join().unwrap();
+    batches.extend(flusher.join().unwrap().0);
+    reader.join().unwrap();
+    Journal::after(&engine, batches);
+}
+
 /// A get in the chain of a key while VISIBLE passes it and what is behind is dropped.
 fn get_beside_settling() {
     let (engine, mut batches) = open_with_x();
@@ -118,6 +140,11 @@ fn a_get_never_misses_a_key_that_is_only_overwritten() {
 }
 
 #[test]
+fn a_batch_of_gets_never_goes_back() {
+    passes(batches_beside_overwrites);
+}
+
+#[test]
 fn a_get_never_misses_a_key_that_is_settled() {
     passes(get_beside_settling);
 }
@@ -130,6 +157,11 @@ fn a_multi_get_says_a_revision_at_which_it_holds_while_visible_moves() {
 #[test]
 fn settling_that_forgets_the_sealed_group_is_caught() {
     catches(Bug::SettleForgetsSealed, hot_key);
+}
+
+#[test]
+fn a_visible_that_is_remembered_for_a_batch_is_caught() {
+    catches(Bug::VisibleRemembered, batches_beside_overwrites);
 }
 
 #[test]

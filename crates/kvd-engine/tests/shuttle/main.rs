@@ -8,9 +8,13 @@
 //! ```
 #![cfg(kvd_shuttle)]
 
+mod alone;
+mod clears;
 mod client;
 mod durable;
+mod order;
 mod reads;
+mod rekeying;
 mod run;
 mod structure;
 mod time;

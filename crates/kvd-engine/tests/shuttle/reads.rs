@@ -223,6 +223,11 @@ fn a_view_begun_outside_seq_is_caught_by_what_it_loses() {
 }
 
 #[test]
+fn a_version_that_goes_because_nobody_needed_it_before_is_caught() {
+    catches(Bug::NeedNotChecked, view_beside_overwrite_and_delete);
+}
+
+#[test]
 fn a_single_collect_is_caught() {
     catches(Bug::SingleCollect, one_of_two_is_always_there);
 }

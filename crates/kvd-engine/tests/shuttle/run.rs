@@ -56,6 +56,11 @@ pub(crate) fn passes(story: fn()) {
     run(story, SCHEDULES * times);
 }
 
+/// Runs a story of one thread, which has one schedule.
+pub(crate) fn passes_once(story: fn()) {
+    run(story, 1);
+}
+
 /// Runs a story with `bug` planted until it fails, as it must.
 pub(crate) fn catches(bug: Bug, story: fn()) {
     let runs = Arc::new(AtomicUsize::new(0));

@@ -38,7 +38,7 @@ fn refused_by_time() {
         Err(other) => panic!("refused by its condition alone: {other}"),
     }
     client.set(X, 3);
-    engine.sweep(&mut client.worker, 10);
+    client.sweep();
     drop(client);
     Journal::of(&engine);
 }
@@ -56,7 +56,7 @@ fn alive_at_the_commit() {
     });
     let (marked, set) = (clock.join().unwrap(), writer.join().unwrap());
     assert!(set.is_none_or(|revision| revision < marked), "set if it exists, after its end");
-    engine.sweep(&mut client.worker, 10);
+    client.sweep();
     drop(client);
     Journal::of(&engine);
 }
@@ -78,7 +78,7 @@ fn alive_at_the_end_of_an_update() {
     });
     let (marked, updated) = (clock.join().unwrap(), updater.join().unwrap());
     assert!(updated.is_none_or(|revision| revision < marked), "committed when what it has read had expired");
-    engine.sweep(&mut client.worker, 10);
+    client.sweep();
     drop(client);
     Journal::of(&engine);
 }
@@ -90,7 +90,7 @@ fn renewed_in_time() {
     let writer = spawn(&engine, |client| {
         client.set(X, 2);
         client.engine.tick(END_MS);
-        client.engine.sweep(&mut client.worker, 10);
+        client.sweep();
     });
     let reader = spawn(&engine, |client| {
         assert!(client.get_once(X).is_some(), "a key that was renewed in time was missing");
@@ -98,6 +98,29 @@ fn renewed_in_time() {
     });
     writer.join().unwrap();
     reader.join().unwrap();
+    Journal::of(&engine);
+}
+
+/// Segments that split while the sweep is in them: the keys that end later are found by a later sweep.
+fn swept_beside_splits() {
+    let engine = open(Visibility::Immediate, 1);
+    let mut client = Client::new(&engine);
+    let until = |numbers: &[u64], at: u64| numbers.iter().map(|number| put_until(*number, 1, at)).collect();
+    client.try_multi_set(until(&[1, 2], END_MS)).unwrap();
+    client.try_multi_set(until(&[3, 4], 2 * END_MS)).unwrap();
+    let clock = spawn(&engine, |client| {
+        client.engine.tick(END_MS);
+        client.sweep();
+    });
+    let writer = spawn(&engine, |client| {
+        client.multi_set(&[(10, 1), (11, 1), (12, 1)]);
+        client.multi_delete(&[10, 11]);
+    });
+    clock.join().unwrap();
+    writer.join().unwrap();
+    engine.tick(2 * END_MS);
+    client.sweep();
+    drop(client);
     Journal::of(&engine);
 }
 
@@ -119,6 +142,11 @@ fn what_an_update_has_read_is_alive_at_the_commit() {
 #[test]
 fn a_key_that_is_renewed_in_time_never_misses() {
     passes(renewed_in_time);
+}
+
+#[test]
+fn the_sweep_finds_what_moves_while_it_looks() {
+    passes(swept_beside_splits);
 }
 
 #[test]

@@ -5,6 +5,9 @@
 //! Interleavings are bounded by preemptions: threads are descheduled at any step, but in one run only so often.
 #![cfg(kvd_loom)]
 
+mod roots;
+mod transactions;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -65,6 +68,22 @@ fn catches(bug: Bug, preemptions: usize, model: fn() -> Verdict) {
     plant(None);
     let message = verdict.expect_err("the planted mistake was not found");
     assert!(message.starts_with(BROKEN) || message.contains(UNPUBLISHED), "{bug:?} was found by accident: {message}");
+}
+
+/// As `catches`, for stores that don't publish; `test` is who calls. In a process of its own: the checker panics inside the
+/// engine, and may panic again in what is dropped then, which ends the process. Either way it has found the mistake.
+fn catches_apart(test: &str, preemptions: usize, model: fn() -> Verdict) {
+    const CHILD: &str = "KVD_LOOM_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return catches(Bug::RelaxedPublish, preemptions, model);
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", test, "--nocapture"]).env(CHILD, "1");
+    let output = child.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || said.contains(UNPUBLISHED), "{said}");
+    assert!(said.contains(UNPUBLISHED) || said.contains(BROKEN), "{said}");
+    assert!(!said.contains("was not found"), "{said}");
 }
 
 fn promise(kept: bool, what: impl FnOnce() -> String) -> Verdict {
@@ -192,22 +211,14 @@ fn readers_agree_on_the_order_of_commits() {
     holds(2, two_commits_and_two_readers);
 }
 
-/// In a process of its own: the checker panics inside the engine, and may panic again in what is dropped then, which ends the
-/// process. Either way it has found the mistake.
 #[test]
 fn stores_that_do_not_publish_are_found() {
-    const CHILD: &str = "KVD_LOOM_CHILD";
-    if std::env::var_os(CHILD).is_some() {
-        catches(Bug::RelaxedPublish, 2, two_commits_and_two_readers);
-        catches(Bug::RelaxedPublish, 2, a_commit_of_two_keys_and_gets);
-        return;
-    }
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "stores_that_do_not_publish_are_found", "--nocapture"]).env(CHILD, "1");
-    let output = child.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() || said.contains(UNPUBLISHED), "{said}");
-    assert!(!said.contains("was not found"), "{said}");
+    catches_apart("stores_that_do_not_publish_are_found", 2, two_commits_and_two_readers);
+}
+
+#[test]
+fn commits_of_many_that_do_not_publish_are_found() {
+    catches_apart("commits_of_many_that_do_not_publish_are_found", 2, a_commit_of_two_keys_and_gets);
 }
 
 /// A commit of two keys, then one of `y` alone, and gets of both in both orders.
@@ -392,77 +403,6 @@ fn two_writers_of_one_absent_key() -> Verdict {
 #[test]
 fn of_two_writers_of_an_absent_key_one_wins() {
     holds(3, two_writers_of_one_absent_key);
-}
-
-/// A view begun after a get, beside an overwrite.
-fn a_get_and_then_a_view() -> Verdict {
-    let (engine, [writer, mut main]) = store(Config::default());
-    let writer = writer.spawn(|client| client.set("x"));
-    let_others_begin();
-    let seen = main.get("x");
-    let view = engine.view().unwrap();
-    let entries = [(); 2].map(|()| view.get(&engine, &mut main.worker, &key("x")).unwrap());
-    let [first, second] = entries.map(|entry| entry.map_or(0, |entry| entry.revision.0));
-    let at = view.revision().0;
-    drop(view);
-    let (_writer, new) = writer.join().unwrap();
-    let state = if at < new { 1 } else { new };
-    promise(first == state && second == state, || format!("x at {first} and {second} in a view of {at}"))?;
-    promise(seen <= first, || format!("x at {seen}, then at {first} in a view"))
-}
-
-#[test]
-fn a_view_is_one_state_and_none_before_what_was_seen() {
-    holds(3, a_get_and_then_a_view);
-    catches(Bug::PinWithoutSeq, 3, a_get_and_then_a_view);
-}
-
-/// An update that reads two keys which are only written together.
-fn an_update_beside_a_commit_of_two_keys() -> Verdict {
-    let (engine, [writer, mut main]) = store(Config::default());
-    let writer = writer.spawn(|client| client.multi_set(&["x", "y"]));
-    let_others_begin();
-    let mut update = engine.update().unwrap();
-    let mut read = |name| {
-        let entry = update.get(&engine, &mut main.worker, &key(name)).unwrap();
-        entry.map_or(0, |entry| entry.revision.0)
-    };
-    let seen = [read("x"), read("y")];
-    drop(update);
-    let (_writer, both) = writer.join().unwrap();
-    promise(seen == [1, 2] || seen == [both, both], || format!("x and y at {seen:?} in one transaction"))
-}
-
-#[test]
-fn an_update_reads_one_state() {
-    holds(2, an_update_beside_a_commit_of_two_keys);
-    catches(Bug::UpdateReadsNewest, 2, an_update_beside_a_commit_of_two_keys);
-}
-
-/// Two updates: each finds the other's key absent and creates its own.
-fn two_updates_that_exclude_each_other() -> Verdict {
-    fn create(client: &mut Client, own: &'static str, other: &str) -> bool {
-        let engine = client.engine.clone();
-        let mut update = engine.update().unwrap();
-        let is_free = update.get(&engine, &mut client.worker, &key(other)).unwrap().is_none();
-        if is_free {
-            update.set(Set::new(key(own), "v")).unwrap();
-        }
-        update.commit(&engine, &mut client.worker).is_ok() && is_free
-    }
-    let engine = Engine::open(Config::default());
-    let [mut main, other] = std::array::from_fn(|_| Client::new(&engine));
-    let other = other.spawn(|client| create(client, "y", "x"));
-    let_others_begin();
-    let mine = create(&mut main, "x", "y");
-    let (_other, others) = other.join().unwrap();
-    promise(!(mine && others), || "both were created, each because the other was absent".to_owned())
-}
-
-#[test]
-fn updates_that_exclude_each_other_do() {
-    holds(2, two_updates_that_exclude_each_other);
-    catches(Bug::AbsentNotRead, 2, two_updates_that_exclude_each_other);
 }
 
 /// A store at time 10 whose `x` ends at 20.
