@@ -66,6 +66,14 @@
 //! no change to their bucket), that is the state at the highest revision seen. Otherwise it pins a read point, as views do.
 //! Updates lock what they read together with what they write, and ask that nothing they read has changed.
 //!
+//! **Clear** is a commit on the *root*, the one word above the directory, which is to all keys what a node is to one: a new root
+//! {table, before, since} is installed, and gets its revision inside SEQ. A get resolves it first. Every commit looks inside SEQ
+//! whether the root it began under is still the newest; if not, it begins again (`index/root` draws the states).
+//!
+//! **Chosen keys.** A bucket far too full for chance makes all keys move to a table that a keyed hash orders. Bucket by bucket: the
+//! words are stored in their new homes, then the old bucket is marked as moved, and whoever meets the mark goes on to the next root
+//! (`index/rekey`).
+//!
 //! # Reclamation
 //!
 //! | state of a record | who can reach it | how it gets there |
