@@ -70,9 +70,9 @@
 //! {table, before, since} is installed, and gets its revision inside SEQ. A get resolves it first. Every commit looks inside SEQ
 //! whether the root it began under is still the newest; if not, it begins again (`index/root` draws the states).
 //!
-//! **Chosen keys.** A bucket far too full for chance makes all keys move to a table that a keyed hash orders. Bucket by bucket: the
-//! words are stored in their new homes, then the old bucket is marked as moved, and whoever meets the mark goes on to the next root
-//! (`index/rekey`).
+//! **Chosen keys.** A bucket far too full for chance makes all keys move to a table that a keyed hash orders. Bucket by bucket:
+//! the words are stored in their new homes, then the old bucket is marked as moved, and whoever meets the mark goes on to the
+//! next root (`index/rekey`).
 //!
 //! # Reclamation
 //!

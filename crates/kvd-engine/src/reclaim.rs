@@ -35,6 +35,9 @@ const BAG_ITEMS: usize = 256;
 /// Bytes a worker retires before it hands them over.
 const BAG_BYTES: u64 = 256 << 10;
 
+/// Bags that are freed in one go.
+const BAGS_AT_ONCE: usize = 4;
+
 /// From this size on, in bytes, freeing takes long enough to stall a serving thread: `free_heavy` does it.
 const HEAVY_BYTES: u64 = 4 << 20;
 
@@ -105,6 +108,23 @@ struct State {
     heavy: Vec<Garbage>,
 }
 
+impl State {
+    /// Whether no reader can hold what is in the oldest bag.
+    fn is_ready(&self, epoch: u64) -> bool {
+        let epochs = if planted::is(Bug::FreedEarly) { 1 } else { 2 };
+        self.bags.front().is_some_and(|bag| bag.epoch + epochs <= epoch)
+    }
+
+    /// Takes the oldest bag if it is ready; what is big in it is put aside.
+    fn take_ready(&mut self, epoch: u64) -> Option<Vec<Garbage>> {
+        let bag = if self.is_ready(epoch) { self.bags.pop_front() } else { None }?;
+        let (heavy, light): (Vec<_>, Vec<_>) =
+            bag.garbage.into_iter().partition(|garbage| garbage.bytes >= HEAVY_BYTES);
+        self.heavy.extend(heavy);
+        Some(light)
+    }
+}
+
 /// A worker's place among the readers.
 pub(crate) struct Reader {
     /// 0 when not pinned, else the epoch. Stored by its worker alone, loaded by who moves the epoch.
@@ -148,10 +168,10 @@ impl Collector {
         self.retired.load(Ordering::Relaxed) // a count that stands for nothing but itself
     }
 
-    /// Frees what no reader can hold any more. Big things are left for `free_heavy`.
-    pub(crate) fn collect(&self) {
-        let mut ready = Vec::new();
-        {
+    /// Frees what no reader can hold any more, a slice of it that no serving thread minds. Big things are left for `free_heavy`.
+    /// Returns whether more is ready.
+    pub(crate) fn collect(&self) -> bool {
+        let (ready, more) = {
             let mut state = lock(&self.state);
             // Twice, so that without readers everything goes at once.
             for _ in 0..2 {
@@ -161,20 +181,11 @@ impl Collector {
             }
             // Relaxed: only moved under the lock that is held.
             let epoch = self.epoch.load(Ordering::Relaxed);
-            let epochs = if planted::is(Bug::FreedEarly) { 1 } else { 2 };
-            while state.bags.front().is_some_and(|bag| bag.epoch + epochs <= epoch) {
-                let bag = state.bags.pop_front().expect("the front was just seen");
-                let light = bag.garbage.into_iter().filter_map(|garbage| {
-                    if garbage.bytes < HEAVY_BYTES {
-                        return Some(garbage);
-                    }
-                    state.heavy.push(garbage);
-                    None
-                });
-                ready.extend(light);
-            }
-        }
+            let ready: Vec<Garbage> = (0..BAGS_AT_ONCE).map_while(|_| state.take_ready(epoch)).flatten().collect();
+            (ready, state.is_ready(epoch))
+        };
         self.free(ready);
+        more
     }
 
     /// Frees one of the big things that are ready, or a piece of it. Returns the bytes that went; none if none is ready.

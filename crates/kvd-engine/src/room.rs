@@ -83,10 +83,12 @@ pub(crate) fn clean_up_some(store: &Store, worker: &mut Worker) -> bool {
     let more_to_settle = settle::settle_due(store, worker, SETTLED_AT_ONCE);
     let more_to_move = rekey::move_some(store, worker, MOVED_AT_ONCE);
     worker.trash.hand_over();
-    store.collector.collect();
+    let more_to_collect = store.collector.collect();
     let mut freed = 0;
     while freed < FREED_AT_ONCE_BYTES {
-        let Some(bytes) = store.collector.free_heavy() else { return more_to_settle || more_to_move };
+        let Some(bytes) = store.collector.free_heavy() else {
+            return more_to_settle || more_to_move || more_to_collect;
+        };
         freed += bytes;
     }
     true
