@@ -46,7 +46,7 @@
 //!
 //! # The rule of replay
 //!
-//! The caller's, since it holds the keys. In the order in which batches come:
+//! The caller's, since it holds the keys. A batch names each key at most once, or it is one clear. In the order in which batches come:
 //!
 //! | effect, in a batch of revision r | |
 //! |---|---|

@@ -19,6 +19,8 @@ pub enum Bug {
     NoJump,
     /// What was not known to be durable stays in the old segment.
     TailStays,
+    /// A start relies on names that it has only seen.
+    NamesNotSynced,
     /// A snapshot is finished before its last batches are durable.
     SnapshotTooEarly,
     /// A snapshot's name is not made durable before others are removed.

@@ -1,6 +1,7 @@
 //! Reading records in order: of one segment with the rule for its end, and of a journal that is in use. Owns the decision between what
 //! a power cut may lose and what is damage; knows nothing of snapshots, and writes nothing.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use kvd_types::{Effect, Revision};
@@ -136,8 +137,8 @@ pub(crate) fn segment(
     let salt = header.salt();
     let name = source.name().to_owned();
     let mut end = End { offset: HEADER_BYTES, durable: (HEADER_BYTES, *last), cut_bytes: 0, clean: false };
-    // Where records begin, and the newest revision before each, from the last durable one on.
-    let mut unproven = Vec::new();
+    // Where records end, and the newest revision there, from the last one on that is known to be durable.
+    let mut unproven = VecDeque::new();
     let mut synced = header.filled;
     while until.is_none_or(|until| end.offset < until) {
         let (head, body) = match source.record(salt, end.offset)? {
@@ -152,34 +153,23 @@ pub(crate) fn segment(
         };
         let newest = follow(&head, *last).map_err(|what| Error::damaged(&name, end.offset, what))?;
         let wanted = visit(end.offset, &head, body)?;
-        unproven.push((end.offset, *last));
-        synced = synced.max(head.synced);
         *last = newest;
         end.offset += head.record_bytes();
+        unproven.push_back((end.offset, newest));
+        synced = synced.max(head.synced);
+        while let Some(proven) = unproven.pop_front_if(|(offset, _)| *offset <= synced) {
+            end.durable = proven;
+        }
         end.clean = head.kind == Kind::Mark && head.clean;
         if wanted.is_break() {
             break;
         }
-        // Keeps the list short: of what is proven only the end counts.
-        if unproven.len() >= 1024 {
-            prove(&mut end.durable, &mut unproven, synced, (end.offset, *last));
-        }
     }
-    prove(&mut end.durable, &mut unproven, synced, (end.offset, *last));
     match until {
         Some(until) if end.offset > until => {
             Err(Error::damaged(&name, until, "a record reaches beyond where the next segment says that this one ends"))
         }
         _ => Ok(end),
-    }
-}
-
-/// Moves `durable` to the end of the last record that lies before `synced`.
-fn prove(durable: &mut (u64, Revision), unproven: &mut Vec<(u64, Revision)>, synced: u64, end: (u64, Revision)) {
-    let ends = || unproven.iter().skip(1).copied().chain([end]);
-    if let Some((at, proven)) = ends().enumerate().filter(|(_, (offset, _))| *offset <= synced).last() {
-        *durable = proven;
-        unproven.drain(..=at);
     }
 }
 

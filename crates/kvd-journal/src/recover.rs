@@ -175,6 +175,10 @@ impl Replayed {
     pub fn resume(self, now_ms: u64) -> Result<Writer, Error> {
         let Replayed { disk, lock, options, epoch, tail, report } = self;
         snapshot::remove_leftover(&*disk)?;
+        // A process that was killed may have left names that were seen and are not durable; the new segment relies on them.
+        if !planted::is(Bug::NamesNotSynced) {
+            disk.sync_dir().map_err(Error::io("make the names durable of", &disk.location()))?;
+        }
         let now_ms = now_ms.max(report.now_ms);
         let mut place = Place { epoch, number: 1, previous_end: 0, base: Revision(0), entropy: options.entropy };
         let mut copied = 0..0;

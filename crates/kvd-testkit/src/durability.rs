@@ -33,8 +33,10 @@ pub struct Replica {
 /// What was promised to whom.
 #[derive(Clone, Debug, Default)]
 pub struct Oracle {
-    /// What the last recovery found, or nothing.
+    /// What the store resumed with, or nothing.
     base: State,
+    /// The newest commits that recoveries have found since then.
+    found: Vec<u64>,
     /// Commits since then, refused ones not among them.
     tried: BTreeMap<u64, Vec<Effect<'static>>>,
     /// The newest revision that someone was told is safe.
@@ -85,7 +87,8 @@ impl Oracle {
         Revision(self.acknowledged)
     }
 
-    /// Recovery found this state, and `last` as the newest revision; from now on that is what there is.
+    /// Recovery found this state, and `last` as the newest revision. Until the store has resumed, a further crash may still leave more or
+    /// less than that.
     ///
     /// # Errors
     /// What was promised otherwise.
@@ -93,29 +96,45 @@ impl Oracle {
         if last.0 < self.acknowledged {
             return Err(format!("the newest revision is {last}, but {} was acknowledged", self.acknowledged));
         }
-        let mut expected = std::mem::take(&mut self.base);
-        for (revision, effects) in std::mem::take(&mut self.tried) {
-            if revision <= last.0 {
-                effects.iter().for_each(|effect| apply(&mut expected, Revision(revision), effect));
+        // A revision that was never given is that of a resumption which a crash has ended: it went on from what was found then.
+        let ends = if last.0 > self.given { self.found.clone() } else { vec![last.0] };
+        let mut told = format!("revision {last} was never given");
+        for end in ends {
+            match difference(&self.state_at(end), found) {
+                None => {
+                    self.found.push(end);
+                    return Ok(());
+                }
+                Some(difference) => told = format!("at revision {end} {difference}"),
             }
         }
-        if let Some(difference) = difference(&expected, found) {
-            return Err(format!("at revision {last} {difference}"));
-        }
-        self.base = expected;
-        Ok(())
+        Err(told)
     }
 
-    /// The store goes on after this revision, and it is durable.
+    /// The store goes on after this revision, and that and all it found is durable.
     ///
     /// # Errors
     /// Later ones were given.
+    ///
+    /// # Panics
+    /// Before anything was recovered.
     pub fn resumed(&mut self, last: Revision) -> Result<(), String> {
         if last.0 < self.given {
             return Err(format!("revisions go on after {last}, but {} was given already", self.given));
         }
+        self.base = self.state_at(*self.found.last().expect("a store recovers before it resumes"));
+        self.tried.clear();
+        self.found.clear();
         (self.given, self.acknowledged) = (last.0, last.0);
         Ok(())
+    }
+
+    fn state_at(&self, end: u64) -> State {
+        let mut state = self.base.clone();
+        for (revision, effects) in self.tried.range(..=end) {
+            effects.iter().for_each(|effect| apply(&mut state, Revision(*revision), effect));
+        }
+        state
     }
 }
 

@@ -11,7 +11,7 @@ fn write(file: &dyn DiskFile, offset: u64, bytes: &[u8]) {
 /// Everything that a power cut may leave, by the name and bytes of files.
 fn outcomes(disk: &SimDisk) -> BTreeSet<Vec<(String, Vec<u8>)>> {
     let files = |disk: SimDisk| disk.names().into_iter().map(|name| (name.clone(), disk.bytes(&name))).collect();
-    (0..5_000).map(|seed| files(disk.after_power_cut(seed))).collect()
+    (0..30_000).map(|seed| files(disk.after_power_cut(seed))).collect()
 }
 
 fn contents(disk: &SimDisk, name: &str) -> BTreeSet<Vec<u8>> {
