@@ -57,7 +57,7 @@ impl Source {
         let window_end = self.window_at + self.window.len() as u64;
         if offset < self.window_at || offset + count > window_end {
             let wanted = count.max(WINDOW_BYTES).min(self.len - offset);
-            self.window.resize(wanted as usize, 0);
+            self.window = vec![0; wanted as usize];
             self.window_at = offset;
             self.file.read_at(offset, &mut self.window).map_err(Error::io("read", &self.name))?;
         }

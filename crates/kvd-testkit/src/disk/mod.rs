@@ -309,7 +309,8 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, offset: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
-        let mut bytes = parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<u8>>();
+        let mut bytes = Vec::new();
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
         let mut state = self.disk.state();
         let failure = match state.fate(Call::Write) {
             Fate::Done => None,
