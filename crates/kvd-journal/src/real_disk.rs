@@ -14,7 +14,7 @@ use crate::disk::{Disk, DiskFile, DiskLock};
 const LOCK: &str = "journal.lock";
 
 /// A directory on a real disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RealDisk {
     path: PathBuf,
 }

@@ -5,6 +5,9 @@ use kvd_journal::{Bug, Error, Policy, What, inspect, plant};
 use kvd_testkit::disk::SimDisk;
 use kvd_testkit::durability::State;
 use kvd_types::Revision;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
 
 use crate::support::{self, Store, delete, options, put};
 
@@ -117,6 +120,25 @@ fn without_a_mark_only_the_last_group_can_be_taken_for_torn() {
     let left = leave(|_| {});
     let (segment, begin) = (last_segment(&left.disk), last_record(&left.disk));
     left.try_all(|name, at| name == segment && at >= begin);
+}
+
+proptest! {
+    #[test]
+    fn no_run_of_other_bytes_becomes_wrong_data(
+        file in any::<Index>(), at in any::<Index>(), bytes in vec(any::<u8>(), 1..600), zeros in any::<bool>(),
+    ) {
+        let left = leave(|_| {});
+        let name = file.get(&left.disk.names()).clone();
+        let mut damaged = left.disk.bytes(&name);
+        let at = at.index(damaged.len());
+        let end = (at + bytes.len()).min(damaged.len());
+        damaged[at..end].copy_from_slice(&bytes[..end - at]);
+        if zeros {
+            damaged[at..end].fill(0);
+        }
+        left.disk.put(&name, damaged);
+        left.open(&left.disk, &format!("{name} overwritten from {at} to {end}"));
+    }
 }
 
 /// A disk whose last segment has this part zeroed.

@@ -6,9 +6,10 @@ mod damage;
 mod failures;
 mod formats;
 mod planted;
-mod positions;
+
 mod real;
 mod room;
+mod roundtrip;
 mod run;
 mod snapshots;
 mod support;
