@@ -29,13 +29,6 @@ pub struct Encoded {
     bytes: Vec<u8>,
 }
 
-/// Builds an [`Encoded`], effect by effect.
-#[derive(Debug)]
-pub struct Encoder {
-    bytes: Vec<u8>,
-    count: u32,
-}
-
 /// A commit that no group can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a commit comes to {actual} bytes in the journal, which takes up to {BATCH_BYTES_MAX}: split it")]
@@ -61,9 +54,19 @@ impl Encoded {
     /// # Errors
     /// [`TooLarge`] at 2 GiB.
     pub fn new<'a, 'k: 'a>(effects: impl IntoIterator<Item = &'a Effect<'k>>) -> Result<Encoded, TooLarge> {
-        let mut encoder = Encoder::default();
-        effects.into_iter().for_each(|effect| encoder.push(effect));
-        encoder.finish()
+        let mut bytes = vec![0; BATCH_HEAD_BYTES];
+        let mut count = 0_u32;
+        for effect in effects {
+            encode_effect(&mut bytes, effect);
+            count += 1;
+        }
+        if bytes.len() >= BATCH_BYTES_MAX {
+            return Err(TooLarge { actual: bytes.len() });
+        }
+        let length = u32_len(bytes.len() - BATCH_HEAD_BYTES);
+        bytes[8..12].copy_from_slice(&length.to_le_bytes());
+        bytes[12..16].copy_from_slice(&count.to_le_bytes());
+        Ok(Encoded { bytes })
     }
 
     /// Its bytes in the journal, without what surrounds a group.
@@ -83,47 +86,22 @@ impl Encoded {
     }
 }
 
-impl Default for Encoder {
-    fn default() -> Self {
-        Encoder { bytes: vec![0; BATCH_HEAD_BYTES], count: 0 }
-    }
-}
-
-impl Encoder {
-    /// Adds an effect.
-    pub fn push(&mut self, effect: &Effect<'_>) {
-        self.count += 1;
-        let to = &mut self.bytes;
-        match effect {
-            Effect::Put { key, value, content_type, expires_at_ms } => {
-                encode_put(to, key, value, content_type.as_ref(), *expires_at_ms);
-            }
-            Effect::Delete { key, reason } => {
-                let reason = match reason {
-                    Reason::Asked => 0,
-                    Reason::Expired => 1,
-                    Reason::Evicted => 2,
-                };
-                to.put_slice(&[DELETE, reason, 0, 0]);
-                to.put_u32_le(u32_len(key.len()));
-                to.put_slice(key.as_bytes());
-            }
-            Effect::Clear => to.put_slice(&[CLEAR, 0, 0, 0]),
+fn encode_effect(to: &mut Vec<u8>, effect: &Effect<'_>) {
+    match effect {
+        Effect::Put { key, value, content_type, expires_at_ms } => {
+            encode_put(to, key, value, content_type.as_ref(), *expires_at_ms);
         }
-    }
-
-    /// The batch, whole but for its revision.
-    ///
-    /// # Errors
-    /// [`TooLarge`] at 2 GiB.
-    pub fn finish(mut self) -> Result<Encoded, TooLarge> {
-        if self.bytes.len() >= BATCH_BYTES_MAX {
-            return Err(TooLarge { actual: self.bytes.len() });
+        Effect::Delete { key, reason } => {
+            let reason = match reason {
+                Reason::Asked => 0,
+                Reason::Expired => 1,
+                Reason::Evicted => 2,
+            };
+            to.put_slice(&[DELETE, reason, 0, 0]);
+            to.put_u32_le(u32_len(key.len()));
+            to.put_slice(key.as_bytes());
         }
-        let length = u32_len(self.bytes.len() - BATCH_HEAD_BYTES);
-        self.bytes[8..12].copy_from_slice(&length.to_le_bytes());
-        self.bytes[12..16].copy_from_slice(&self.count.to_le_bytes());
-        Ok(Encoded { bytes: self.bytes })
+        Effect::Clear => to.put_slice(&[CLEAR, 0, 0, 0]),
     }
 }
 
@@ -149,7 +127,7 @@ pub(crate) fn encode_put(
     to.put_slice(value);
 }
 
-/// Lengths that do not fit are caught by `finish`, which counts the bytes themselves.
+/// A length that does not fit never reaches the disk: a batch with it is too large.
 fn u32_len(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }

@@ -27,8 +27,8 @@ pub enum Error {
     },
     /// A file does not hold what it was seen to hold, and no power cut can be the reason.
     #[error(
-        "{file} is damaged at byte {offset}: {what}. Acknowledged writes may be lost, so nothing was started and nothing was \
-         changed; look at it with kvd check, and restore the directory from a backup or a replica"
+        "{file} is damaged at byte {offset}: {what}. Acknowledged writes may be lost, so kvd does not go on, and has changed \
+         nothing; look at it with kvd check, and restore the directory from a backup or a replica"
     )]
     Damaged {
         /// Which.
@@ -37,6 +37,16 @@ pub enum Error {
         offset: u64,
         /// What is wrong there.
         what: String,
+    },
+    /// Batches were asked for that the journal does not have any more.
+    #[error(
+        "the journal begins after revision {begins}: commits after {after} are no longer kept, begin with a snapshot"
+    )]
+    Gone {
+        /// After which revision they were to come.
+        after: Revision,
+        /// After which the journal begins.
+        begins: Revision,
     },
     /// No room for a file that is needed.
     #[error("no space for {needed} bytes of {file}; nothing was changed. Free that much, then go on")]
@@ -94,7 +104,7 @@ pub enum Error {
 /// Why a reservation was not granted. Nothing has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The flusher is to make room; ask again when it has.
+    /// The flusher is to make room; ask again after its round, and once more if a larger wish was in the way.
     #[error("{needed} bytes wait for room in the journal")]
     Wait {
         /// What the write takes, in bytes.
@@ -121,6 +131,7 @@ impl Error {
             Error::InUse { .. } => "directory-in-use",
             Error::NewerFormat { .. } => "newer-format",
             Error::Damaged { .. } => "damaged",
+            Error::Gone { .. } => "gone",
             Error::DiskFull { .. } => "disk-full",
             Error::Io { source, .. } => match source.kind() {
                 io::ErrorKind::ReadOnlyFilesystem => "read-only",

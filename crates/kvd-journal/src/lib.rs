@@ -73,7 +73,7 @@ mod segment;
 mod snapshot;
 mod writer;
 
-pub use batch::{Batch, Encoded, Encoder, TooLarge};
+pub use batch::{Batch, Encoded, TooLarge};
 pub use disk::{Disk, DiskFile, DiskLock};
 pub use error::{Error, Refused};
 pub use inspect::{Inspected, What, inspect};

@@ -2,6 +2,7 @@
 //! a power cut may lose and what is damage; knows nothing of snapshots, and writes nothing.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 
 use kvd_types::{Effect, Revision};
@@ -59,7 +60,16 @@ impl Source {
             let wanted = count.max(WINDOW_BYTES).min(self.len - offset);
             self.window = vec![0; wanted as usize];
             self.window_at = offset;
-            self.file.read_at(offset, &mut self.window).map_err(Error::io("read", &self.name))?;
+            if let Err(error) = self.file.read_at(offset, &mut self.window) {
+                self.window.clear();
+                let len = self.file.len().map_err(Error::io("measure", &self.name))?;
+                // A segment that is in use is cut to its end when the next one begins.
+                if error.kind() == ErrorKind::UnexpectedEof && len < self.len {
+                    self.len = len;
+                    return self.bytes(offset, count);
+                }
+                return Err(Error::io("read", &self.name)(error));
+            }
         }
         let at = (offset - self.window_at) as usize;
         Ok(Some(&self.window[at..at + count as usize]))
@@ -122,8 +132,11 @@ pub(crate) struct End {
     pub(crate) clean: bool,
 }
 
+/// Is given a record with its offset; may end the walk.
+type Visit<'a> = dyn FnMut(u64, &Head, &[u8]) -> Result<ControlFlow<()>, Error> + 'a;
+
 /// Reads one segment. `last` is the newest revision before, and then the newest in it; `until` is where the segment's successor says that
-/// it ends. Each record goes to `visit` with its offset; `visit` may end the walk.
+/// it ends.
 ///
 /// # Errors
 /// Damage, or a file that can't be read.
@@ -132,7 +145,7 @@ pub(crate) fn segment(
     header: &Header,
     until: Option<u64>,
     last: &mut Revision,
-    visit: &mut dyn FnMut(u64, &Head, &[u8]) -> Result<ControlFlow<()>, Error>,
+    visit: &mut Visit<'_>,
 ) -> Result<End, Error> {
     let salt = header.salt();
     let name = source.name().to_owned();
@@ -235,7 +248,7 @@ pub(crate) fn batches(
 /// The batches after `after` up to `through`, in order, of a journal that may be in use. `through` must be durable.
 ///
 /// # Errors
-/// Not all of them are there any more, damage, or what `visit` returns.
+/// [`Error::Gone`] when not all of them are there any more, damage, or what `visit` returns.
 pub fn between(
     disk: &dyn Disk,
     after: Revision,
@@ -255,7 +268,7 @@ pub fn between(
     }
     let mut last = chain.last().map_or(Revision(0), |(_, header)| header.base);
     if last > after {
-        return Err(Error::damaged(&directory, 0, format!("the journal begins behind revision {last}")));
+        return Err(Error::Gone { after, begins: last });
     }
     while let Some((mut source, header)) = chain.pop() {
         if last >= through {
@@ -278,4 +291,23 @@ pub fn between(
         return Err(Error::damaged(&directory, 0, format!("the journal ends at revision {last}, before {through}")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::*;
+    use crate::RealDisk;
+
+    #[test]
+    fn a_file_that_is_cut_while_it_is_read_ends_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(dir.path());
+        disk.create("a").unwrap().write_at(0, &mut [IoSlice::new(&[7; 100])]).unwrap();
+        let mut source = Source::open(&disk, "a").unwrap();
+        disk.truncate("a", 50).unwrap();
+        assert_eq!(source.bytes(40, 10).unwrap(), Some(&[7; 10][..]));
+        assert_eq!(source.bytes(40, 11).unwrap(), None);
+    }
 }

@@ -124,7 +124,7 @@ impl DiskFile for RealFile {
 }
 
 fn write_zeros(file: &RealFile, len: u64) -> io::Result<()> {
-    const BLOCK: [u8; 64 << 10] = [0; 64 << 10];
+    static BLOCK: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = file.len()?;
     while at < len {
         let count = (len - at).min(BLOCK.len() as u64);

@@ -36,7 +36,7 @@ pub struct Options {
 /// A directory whose files have been chosen; nothing was changed in it.
 pub struct Recovery {
     disk: Arc<dyn Disk>,
-    lock: Box<dyn DiskLock>,
+    lock: Arc<dyn DiskLock>,
     options: Options,
     epoch: Epoch,
     snapshot: Option<Snapshot>,
@@ -48,7 +48,7 @@ pub struct Recovery {
 /// A directory that was read to its end; nothing was changed in it.
 pub struct Replayed {
     disk: Arc<dyn Disk>,
-    lock: Box<dyn DiskLock>,
+    lock: Arc<dyn DiskLock>,
     options: Options,
     epoch: Epoch,
     /// The last segment, and how it ended.
@@ -63,7 +63,7 @@ impl Recovery {
     /// In use, newer format, damage, or what the operating system says. Nothing was changed.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Recovery, Error> {
         let location = disk.location();
-        let lock = disk.lock().map_err(|error| match error.kind() {
+        let lock = disk.lock().map(Arc::from).map_err(|error| match error.kind() {
             std::io::ErrorKind::WouldBlock => Error::InUse { location: location.clone() },
             _ => Error::io("lock", &location)(error),
         })?;

@@ -124,13 +124,12 @@ impl Room {
         self.wanted.swap(0, Ordering::AcqRel) // pairs with `fetch_max` in `reserve`
     }
 
-    /// The disk has no room for batches from this size on. What was wanted stays so: room may come back.
-    pub(crate) fn refuse_from(&self, bytes: u64, wanted: u64) {
-        self.wanted.fetch_max(wanted, Ordering::AcqRel); // pairs with the swap in `wanted`
-        self.refused.fetch_min(bytes, Ordering::AcqRel); // pairs with the loads in `reserve` and `is_full`
+    /// The disk has no room for batches from this size on; with 0, for none that does not fit what is free.
+    pub(crate) fn refuse_from(&self, bytes: u64) {
+        self.refused.store(bytes, Ordering::Release); // pairs with the loads in `reserve` and `is_full`
     }
 
-    /// The disk has room again.
+    /// Whether the disk has room is to be seen.
     pub(crate) fn refuse_none(&self) {
         self.refused.store(u64::MAX, Ordering::Release); // pairs with the loads in `reserve` and `is_full`
     }

@@ -200,7 +200,8 @@ impl<'a> Draft<'a> {
     /// Frees what a draft has taken that will not be finished: the room may be needed to get out of this.
     fn cleared<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         if result.is_err() {
-            self.disk.remove(DRAFT).map_err(Error::io("remove", DRAFT))?;
+            // The first error is the one to tell. Should this fail too, the next draft tries again, and tells.
+            let _ = self.disk.remove(DRAFT);
         }
         result
     }

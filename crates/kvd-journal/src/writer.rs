@@ -41,8 +41,8 @@ pub enum Policy {
 /// The end of the journal.
 pub struct Writer {
     disk: Arc<dyn Disk>,
-    /// Held until the writer goes.
-    _lock: Box<dyn DiskLock>,
+    /// Held until the writer goes, and those who make snapshots.
+    lock: Arc<dyn DiskLock>,
     options: Options,
     segment: Header,
     file: Box<dyn DiskFile>,
@@ -78,7 +78,7 @@ pub(crate) fn segment_size(room: u64) -> u64 {
 impl Writer {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
-        lock: Box<dyn DiskLock>,
+        lock: Arc<dyn DiskLock>,
         options: Options,
         segment: Header,
         file: Box<dyn DiskFile>,
@@ -90,7 +90,7 @@ impl Writer {
         let room = Arc::new(Room::new(segment.size - end - SET_ASIDE_BYTES, headroom, last));
         Writer {
             disk,
-            _lock: lock,
+            lock,
             options,
             segment,
             file,
@@ -113,7 +113,7 @@ impl Writer {
 
     /// Makes snapshots beside the journal, on any thread.
     pub fn snapshots(&self) -> Snapshots {
-        Snapshots::new(Arc::clone(&self.disk), self.segment.epoch, self.options.entropy)
+        Snapshots::new(Arc::clone(&self.disk), Arc::clone(&self.lock), self.segment.epoch, self.options.entropy)
     }
 
     /// The store's epoch.
@@ -273,24 +273,23 @@ impl Writer {
         if free >= low.max(asked) {
             return Ok(false);
         }
-        match self.rotate(low.max(asked)) {
-            Ok(()) => {
-                self.room.refuse_none();
-                Ok(true)
-            }
-            Err(error @ Error::DiskFull { .. }) if wanted == 0 || asked <= low => {
-                self.room.refuse_from(0, wanted);
-                Err(error)
-            }
-            // One that is too large must not keep the others waiting.
-            Err(error @ Error::DiskFull { .. }) => {
-                self.room.refuse_from(wanted, wanted);
-                if free >= low {
-                    return Err(error);
+        self.room.refuse_none();
+        let mut more = low.max(asked);
+        loop {
+            match self.rotate(more) {
+                Ok(()) => return Ok(true),
+                Err(error @ Error::DiskFull { .. }) => {
+                    // One that is too large must not keep the others waiting: perhaps there is room for half as much.
+                    let less = low.max(more / 2);
+                    if less == more || less <= free {
+                        self.room.refuse_from(0);
+                        return Err(error);
+                    }
+                    self.room.refuse_from(more - self.room.headroom());
+                    more = less;
                 }
-                self.rotate(low).inspect_err(|_| self.room.refuse_from(0, wanted)).map(|()| true)
+                Err(error) => return Err(error),
             }
-            Err(error) => Err(error),
         }
     }
 

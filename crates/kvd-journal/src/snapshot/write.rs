@@ -8,7 +8,7 @@ use kvd_types::{Epoch, Revision};
 
 use super::{DRAFT, Entry, HEADER_BYTES, Header, Sums, name, remove_leftover};
 use crate::batch::Encoded;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::error::Error;
 use crate::planted::{self, Bug};
 use crate::purge::{self, Purged};
@@ -22,6 +22,8 @@ const CHUNK_BYTES: usize = 1 << 20;
 #[derive(Clone)]
 pub struct Snapshots {
     disk: Arc<dyn Disk>,
+    /// Keeps the directory from others for as long as something may be written.
+    lock: Arc<dyn DiskLock>,
     epoch: Epoch,
     entropy: u64,
 }
@@ -29,6 +31,8 @@ pub struct Snapshots {
 /// A snapshot that is being made. Dropped before its end, it is gone.
 pub struct SnapshotWriter {
     disk: Arc<dyn Disk>,
+    /// As in `Snapshots`.
+    _lock: Arc<dyn DiskLock>,
     file: Box<dyn DiskFile>,
     header: Header,
     /// Where the next record comes, in bytes.
@@ -45,8 +49,8 @@ pub struct SnapshotWriter {
 }
 
 impl Snapshots {
-    pub(crate) fn new(disk: Arc<dyn Disk>, epoch: Epoch, entropy: u64) -> Snapshots {
-        Snapshots { disk, epoch, entropy }
+    pub(crate) fn new(disk: Arc<dyn Disk>, lock: Arc<dyn DiskLock>, epoch: Epoch, entropy: u64) -> Snapshots {
+        Snapshots { disk, lock, epoch, entropy }
     }
 
     /// Begins a snapshot. `begin` is R0: the newest revision given, loaded before the walk over the keys.
@@ -61,6 +65,7 @@ impl Snapshots {
         let header = Header { epoch: self.epoch, begin, secret };
         let mut writer = SnapshotWriter {
             disk: Arc::clone(&self.disk),
+            _lock: Arc::clone(&self.lock),
             file,
             header,
             offset: 0,

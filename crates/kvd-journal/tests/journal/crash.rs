@@ -1,15 +1,22 @@
-//! Power cuts and kills: at every call of random workloads, also during recovery, with any part of what was not synced surviving. The
-//! oracle says what must be there. `KVD_CRASH_IMAGES` and `KVD_CRASH_SEED` make it longer, or begin elsewhere; a failure names the seed to
+//! Power cuts and kills: at every call of random workloads, also during recovery, with any part of what was not synced surviving, on
+//! disks that are full or fail at times. The oracle says what must be there. `KVD_CRASH_IMAGES` and `KVD_CRASH_SEED` make it longer, or begin elsewhere; a failure names the seed to
 //! begin with.
 
 use std::env;
+use std::io::ErrorKind;
 
-use kvd_testkit::disk::SimDisk;
+use kvd_journal::{Error, Policy};
+use kvd_testkit::disk::{Call, SimDisk};
 use kvd_testkit::durability::Oracle;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::run::{Ended, Workload};
+use crate::support::{Store, options, put, recover};
+
+/// What fails now and then.
+const FAILING: [Call; 8] =
+    [Call::Write, Call::Sync, Call::Sync, Call::SyncDir, Call::Rename, Call::Allocate, Call::Truncate, Call::Remove];
 
 /// Images of one crash point: different parts survive.
 const SUBSETS: u64 = 3;
@@ -54,10 +61,17 @@ fn crash(seed: u64, cut: u64, subset: u64) -> Result<u64, String> {
     let mut disk = SimDisk::with_geometry(workload.geometry);
     let mut cut = cut;
     let lives = random.random_range(2..4);
+    let mut capacity = [u64::MAX, random.random_range(20 << 10..80 << 10)][usize::from(random.random_range(0..4) == 0)];
     for life in 0..lives {
         disk.cut_power_after(cut);
+        disk.set_capacity(capacity);
+        if random.random_range(0..4) == 0 {
+            let call = FAILING[random.random_range(0..FAILING.len())];
+            disk.fail(call, random.random_range(0..20), ErrorKind::Other);
+        }
         match workload.live(&disk, &mut oracle) {
             Ok(()) | Err(Ended::Dead) => {}
+            Err(Ended::Full) => capacity = u64::MAX,
             Err(Ended::Broken(what)) => return Err(format!("life {life}: {what}")),
         }
         if random.random_range(0..4) == 0 {
@@ -71,8 +85,65 @@ fn crash(seed: u64, cut: u64, subset: u64) -> Result<u64, String> {
     Ok(lives - 1)
 }
 
+/// A process is killed at each call of a rotation, and then the power goes at each call of the next start: what that start has only seen
+/// must not be what it relies on.
+///
+/// # Errors
+/// The first promise that was broken.
+pub(crate) fn kill_then_cut() -> Result<u64, String> {
+    let rotate = |disk: &SimDisk, oracle: &mut Oracle| -> Result<(), Error> {
+        let mut store = Store::open(disk, options(Policy::Always))?;
+        oracle.recovered(store.report.last, &store.replica.state).expect("the first start finds nothing");
+        oracle.resumed(store.last).expect("nothing was given");
+        while !store.writer.make_room()? {
+            let effects = [put(&format!("key{}", store.last), vec![7; 1000])];
+            let reserved = store.reserve(&effects)?.expect("the disk is large");
+            let batch = store.give(reserved, &effects);
+            oracle.tried(store.last, effects.to_vec());
+            store.writer.append(vec![batch], 0)?;
+            store.writer.sync()?;
+            oracle.acknowledged(store.writer.durable());
+        }
+        Ok(())
+    };
+    let mut images = 0;
+    for kill in 0.. {
+        let (disk, mut oracle) = (SimDisk::new(), Oracle::default());
+        disk.cut_power_after(kill);
+        if rotate(&disk, &mut oracle).is_ok() {
+            break;
+        }
+        // What the next start sees, and may have made durable when it is cut.
+        let (seen, replica) = recover(&disk.fork(), options(Policy::Always)).map_err(|error| error.to_string())?;
+        oracle.recovered(seen.report().last, &replica.state)?;
+        for cut in 0.. {
+            let again = disk.fork();
+            again.cut_power_after(cut);
+            let started = Store::open(&again, options(Policy::Always)).is_ok();
+            for seed in 0..32 {
+                let what = |what: String| format!("killed at {kill}, cut at {cut}, seed {seed}: {what}");
+                let image = again.after_power_cut(seed);
+                let (replayed, replica) =
+                    recover(&image, options(Policy::Always)).map_err(|error| what(error.to_string()))?;
+                oracle.clone().recovered(replayed.report().last, &replica.state).map_err(what)?;
+                images += 1;
+            }
+            if started {
+                break;
+            }
+        }
+    }
+    Ok(images)
+}
+
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+}
+
+#[test]
+fn a_start_relies_on_nothing_that_it_has_only_seen() {
+    let images = kill_then_cut().unwrap_or_else(|what| panic!("{what}"));
+    assert!(images > 10_000, "{images}");
 }
 
 #[test]

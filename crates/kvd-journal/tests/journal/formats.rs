@@ -36,6 +36,7 @@ fn written_today() -> SimDisk {
         Effect::Delete { key: key("bytes"), reason: Reason::Evicted },
     ]);
     store.writer.mark(1_700_000_000_500).unwrap();
+    store.commit(&[put("copied", "into the next segment")]);
     drop(store);
     // Not stopped in order: a jump. Then a snapshot with a tail, a clear among it, and a stop in order.
     let mut store = Store::open(&disk, options(2)).unwrap();
@@ -104,7 +105,7 @@ fn format_1_opens() {
     let (replayed, replica) = support::recover(&disk, options(Policy::Always)).unwrap();
     let report = replayed.report();
     assert!(report.clean && report.cut.is_none() && report.snapshots_damaged.is_empty());
-    assert_eq!((report.last, report.now_ms), (Revision(7 + (1 << 24)), 1_700_000_002_000));
+    assert_eq!((report.last, report.now_ms), (Revision(8 + (1 << 24)), 1_700_000_002_000));
     assert_eq!(replica.state.keys().collect::<Vec<_>>(), [&b"last"[..]]);
     assert_eq!(replica.state[&b"last"[..]].value, "2");
     drop(replayed);

@@ -54,7 +54,7 @@ fn a_group_of_more_parts_than_one_call_takes_is_written_whole() {
 #[test]
 fn a_directory_that_is_missing_or_in_use_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    let error = Store::open(&RealDisk::new(&dir.path().join("no")), options(Policy::Always)).err().unwrap();
+    let error = Store::open(&RealDisk::new(dir.path().join("no")), options(Policy::Always)).err().unwrap();
     assert!(matches!(error, Error::Io { action: "lock", .. }) && error.to_string().contains("Create the directory"));
     let store = Store::open(&RealDisk::new(dir.path()), options(Policy::Always)).unwrap();
     let error = Store::open(&RealDisk::new(dir.path()), options(Policy::Always)).err().unwrap();

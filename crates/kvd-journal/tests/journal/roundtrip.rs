@@ -16,17 +16,15 @@ fn commit() -> impl Strategy<Value = Vec<Effect<'static>>> {
         1 => Just(None),
     ];
     let effects = btree_map(0..20_u8, change, 1..4).prop_map(|changes| {
-        let effect = |(key, change): (u8, Option<(Vec<u8>, bool, Option<u64>)>)| {
-            let key = support::key(&key.to_string());
-            match change {
-                Some((value, typed, expires_at_ms)) => {
-                    let content_type = typed.then(|| ContentType::new(b"application/json").unwrap());
-                    Effect::Put { key, value: Bytes::from(value), content_type, expires_at_ms }
-                }
-                None => Effect::Delete { key, reason: Reason::Expired },
+        let named = changes.into_iter().map(|(key, change)| (support::key(&key.to_string()), change));
+        let effects = named.map(|(key, change)| match change {
+            Some((value, typed, expires_at_ms)) => {
+                let content_type = typed.then(|| ContentType::new(b"application/json").unwrap());
+                Effect::Put { key, value: Bytes::from(value), content_type, expires_at_ms }
             }
-        };
-        changes.into_iter().map(effect).collect()
+            None => Effect::Delete { key, reason: Reason::Expired },
+        });
+        effects.collect()
     });
     prop_oneof![20 => effects, 1 => Just(vec![Effect::Clear])]
 }

@@ -25,8 +25,10 @@ pub(crate) struct Workload {
 /// Why a life ended before its time.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// The power went.
+    /// The power went, or a call failed.
     Dead,
+    /// The disk has no room for a new segment.
+    Full,
     /// A promise was broken.
     Broken(String),
 }
@@ -51,7 +53,10 @@ impl Workload {
             return Err(Ended::Broken(format!("snapshots are damaged: {:?}", report.snapshots_damaged)));
         }
         oracle.recovered(report.last, &replica.state).map_err(Ended::Broken)?;
-        let writer = replayed.resume(0).map_err(|error| ended(disk, "resume fails", &error))?;
+        let writer = replayed.resume(0).map_err(|error| match error {
+            Error::DiskFull { .. } => Ended::Full,
+            error => ended(disk, "resume fails", &error),
+        })?;
         oracle.resumed(writer.last()).map_err(Ended::Broken)?;
         let (last, now_ms) = (writer.last(), writer.now_ms());
         let mut store = Store { writer, replica, report, last, now_ms };
@@ -71,10 +76,10 @@ impl Workload {
             0..70 => self.commit(store, oracle)?,
             70..76 => store.writer.sync()?,
             76..82 => drop(store.writer.mark(store.now_ms)?),
-            82..88 => drop(store.writer.make_room()?),
+            82..88 => drop(unless_full(store.writer.make_room())?),
             _ => {
                 for _ in 0..self.random.random_range(1..4) {
-                    self.snapshot(store, oracle)?;
+                    unless_full(self.snapshot(store, oracle))?;
                 }
                 if self.random.random() {
                     store.writer.snapshots().purge()?;
@@ -97,7 +102,7 @@ impl Workload {
                 }
                 // Taken back before it has a revision, or refused.
                 Ok(_) | Err(Refused::DiskFull { .. }) => {}
-                Err(refused) => panic!("there is room, or the disk is full: {refused}"),
+                Err(refused) => panic!("no other reason: {refused}"),
             }
         }
         store.writer.append(batches, store.now_ms)?;
@@ -160,6 +165,14 @@ impl Workload {
     }
 }
 
+/// Nothing of it has happened, and the store goes on.
+fn unless_full<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Err(Error::DiskFull { .. }) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 fn ended(disk: &SimDisk, what: &str, error: &Error) -> Ended {
-    if disk.is_dead() { Ended::Dead } else { Ended::Broken(format!("{what}: {error}")) }
+    if disk.is_dead() || disk.has_failed() { Ended::Dead } else { Ended::Broken(format!("{what}: {error}")) }
 }

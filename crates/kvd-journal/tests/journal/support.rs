@@ -70,14 +70,18 @@ impl Store {
         let only_deletes = effects.iter().all(|effect| matches!(effect, Effect::Delete { .. } | Effect::Clear));
         let purpose = if only_deletes { Purpose::Delete } else { Purpose::Write };
         let room = self.writer.room();
-        let mut reserved = room.reserve(&encoded, purpose, self.last);
-        if let Err(Refused::Wait { .. }) = reserved {
+        // Another one's wish that was too large may cost a round.
+        for _ in 0..3 {
+            let reserved = room.reserve(&encoded, purpose, self.last);
+            let Err(Refused::Wait { .. }) = reserved else {
+                return Ok(reserved.map(|reservation| (encoded, reservation)));
+            };
             match self.writer.make_room() {
-                Ok(_) | Err(Error::DiskFull { .. }) => reserved = room.reserve(&encoded, purpose, self.last),
+                Ok(_) | Err(Error::DiskFull { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(reserved.map(|reservation| (encoded, reservation)))
+        panic!("there is room, or the disk is full: nobody waits for ever");
     }
 
     /// The commit gets its revision: from here on nothing refuses it.

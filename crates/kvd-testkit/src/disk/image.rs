@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use super::Geometry;
 
 /// All files.
+#[derive(Clone)]
 pub(super) struct Image {
     geometry: Geometry,
     /// Bytes that files may take.

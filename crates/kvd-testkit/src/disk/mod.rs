@@ -74,6 +74,8 @@ struct State {
     /// The call at which the power goes.
     cut_at: Option<u64>,
     dead: bool,
+    /// A call has failed as it was told to.
+    failed: bool,
     /// Calls that are to fail: which, how many of that kind before, and how.
     faults: Vec<(Call, u64, ErrorKind)>,
 }
@@ -104,7 +106,8 @@ impl SimDisk {
     }
 
     fn of(image: Image) -> SimDisk {
-        let state = State { image, locked: false, calls: 0, cut_at: None, dead: false, faults: Vec::new() };
+        let state =
+            State { image, locked: false, calls: 0, cut_at: None, dead: false, failed: false, faults: Vec::new() };
         SimDisk { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -122,6 +125,11 @@ impl SimDisk {
     /// Whether the power is cut.
     pub fn is_dead(&self) -> bool {
         self.state().dead
+    }
+
+    /// Whether a call has failed as it was told to.
+    pub fn has_failed(&self) -> bool {
+        self.state().failed
     }
 
     /// Makes the `nth` call of this kind from now fail, counted from 0.
@@ -148,8 +156,14 @@ impl SimDisk {
     /// The disk as the next process finds it when this one was killed: nothing is lost, and nothing became durable.
     pub fn restart(&self) {
         let mut state = self.state();
-        (state.dead, state.locked, state.cut_at) = (false, false, None);
+        (state.dead, state.failed, state.locked, state.cut_at) = (false, false, false, None);
         state.faults.clear();
+    }
+
+    /// A disk of its own in the same state, as the next process finds it when this one was killed.
+    #[must_use]
+    pub fn fork(&self) -> SimDisk {
+        SimDisk::of(self.state().image.clone())
     }
 
     /// A disk of its own with the same live files, all durable.
@@ -235,6 +249,7 @@ impl State {
             }
             !now
         });
+        self.failed |= failure.is_some();
         failure.map_or(Fate::Done, Fate::Fails)
     }
 }
