@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use kvd_journal::{Error, Policy};
 use kvd_testkit::disk::{Call, SimDisk};
 use kvd_testkit::durability::Oracle;
+use kvd_types::Effect;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -85,6 +86,18 @@ fn crash(seed: u64, cut: u64, subset: u64) -> Result<u64, String> {
     Ok(lives - 1)
 }
 
+/// A commit that is acknowledged.
+fn commit(store: &mut Store, oracle: &mut Oracle, effect: Effect<'static>) -> Result<(), Error> {
+    let effects = [effect];
+    let reserved = store.reserve(&effects)?.expect("the disk is large");
+    let batch = store.give(reserved, &effects);
+    oracle.tried(store.last, effects.to_vec());
+    store.writer.append(vec![batch], 0)?;
+    store.writer.sync()?;
+    oracle.acknowledged(store.writer.durable());
+    Ok(())
+}
+
 /// A process is killed at each call of a rotation, and then the power goes at each call of the next start: what that start has only seen
 /// must not be what it relies on.
 ///
@@ -96,13 +109,8 @@ pub(crate) fn kill_then_cut() -> Result<u64, String> {
         oracle.recovered(store.report.last, &store.replica.state).expect("the first start finds nothing");
         oracle.resumed(store.last).expect("nothing was given");
         while !store.writer.make_room()? {
-            let effects = [put(&format!("key{}", store.last), vec![7; 1000])];
-            let reserved = store.reserve(&effects)?.expect("the disk is large");
-            let batch = store.give(reserved, &effects);
-            oracle.tried(store.last, effects.to_vec());
-            store.writer.append(vec![batch], 0)?;
-            store.writer.sync()?;
-            oracle.acknowledged(store.writer.durable());
+            let key = format!("key{}", store.last);
+            commit(&mut store, oracle, put(&key, vec![7; 1000]))?;
         }
         Ok(())
     };
@@ -136,6 +144,44 @@ pub(crate) fn kill_then_cut() -> Result<u64, String> {
     Ok(images)
 }
 
+/// The power goes at each call while snapshots are made and what they replace is removed.
+///
+/// # Errors
+/// The first promise that was broken.
+pub(crate) fn purge_then_cut() -> Result<u64, String> {
+    let purge = |disk: &SimDisk, oracle: &mut Oracle| -> Result<(), Error> {
+        let mut store = Store::open(disk, options(Policy::Always))?;
+        for round in 0..3 {
+            for key in 0..5 {
+                commit(&mut store, oracle, put(&format!("key{key}"), vec![round; 1000]))?;
+            }
+            store.snapshot()?;
+            commit(&mut store, oracle, put("between", ""))?;
+            store.snapshot()?;
+            store.writer.snapshots().purge()?;
+        }
+        Ok(())
+    };
+    let mut images = 0;
+    for cut in 0.. {
+        let (disk, mut oracle) = (SimDisk::new(), Oracle::default());
+        disk.cut_power_after(cut);
+        let finished = purge(&disk, &mut oracle).is_ok();
+        for seed in 0..32 {
+            let what = |what: String| format!("cut at {cut}, seed {seed}: {what}");
+            let image = disk.after_power_cut(seed);
+            let (replayed, replica) =
+                recover(&image, options(Policy::Always)).map_err(|error| what(error.to_string()))?;
+            oracle.clone().recovered(replayed.report().last, &replica.state).map_err(what)?;
+            images += 1;
+        }
+        if finished {
+            return Ok(images);
+        }
+    }
+    unreachable!("a workload has an end")
+}
+
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
 }
@@ -144,6 +190,12 @@ fn number(name: &str, default: u64) -> u64 {
 fn a_start_relies_on_nothing_that_it_has_only_seen() {
     let images = kill_then_cut().unwrap_or_else(|what| panic!("{what}"));
     assert!(images > 10_000, "{images}");
+}
+
+#[test]
+fn a_purge_removes_nothing_that_may_be_needed() {
+    let images = purge_then_cut().unwrap_or_else(|what| panic!("{what}"));
+    assert!(images > 3_000, "{images}");
 }
 
 #[test]
