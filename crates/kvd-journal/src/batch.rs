@@ -1,5 +1,5 @@
-//! Effects as bytes, and back: one batch is what one commit did. Encoded before the commit has a revision, which is stamped into its
-//! place later. Knows nothing of records, checksums or files.
+//! Effects as bytes, and back: one batch is what one commit did. Encoded before the commit has a revision, which is
+//! stamped into its place later. Knows nothing of records, checksums or files.
 //!
 //! # Source
 //! `docs/FORMAT.md`, "Batches".

@@ -1,12 +1,12 @@
-//! What the journal asks of a disk: files of one directory, and when what is written may be relied on. A seam for tests, which bring a
-//! disk that loses power; knows nothing of what is in the files.
+//! What the journal asks of a disk: files of one directory, and when what is written may be relied on. A seam for tests,
+//! which bring a disk that loses power; knows nothing of what is in the files.
 
 use std::io::{self, IoSlice};
 
 /// A directory of files. Names are relative to it, without `/`.
 ///
-/// Making, renaming and removing a file is durable after [`sync_dir`](Disk::sync_dir), its bytes after [`DiskFile::sync`]; before that a
-/// power cut may lose each of them alone, in any order.
+/// Making, renaming and removing a file is durable after [`sync_dir`](Disk::sync_dir), its bytes after
+/// [`DiskFile::sync`]; before that a power cut may lose each of them alone, in any order.
 ///
 /// # Errors
 /// Each method has those of the file system, told by [`io::ErrorKind`]: `StorageFull`, `PermissionDenied` and so on.

@@ -1,5 +1,5 @@
-//! Why the directory can't be used, why the journal can't go on, and why room was refused. Each error is a cause with a stable code,
-//! and says what to do; who is told, and how, is the caller's business.
+//! Why the directory can't be used, why the journal can't go on, and why room was refused. Each error is a cause with a
+//! stable code, and says what to do; who is told, and how, is the caller's business.
 
 use std::io;
 

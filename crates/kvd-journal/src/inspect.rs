@@ -1,5 +1,5 @@
-//! Looking at a file record by record, for people: what stands where, and what is wrong there. Goes on after what is wrong, changes
-//! nothing, and asks for no lock; judges no directory as a whole, which is recovery's.
+//! Looking at a file record by record, for people: what stands where, and what is wrong there. Goes on after what is
+//! wrong, changes nothing, and asks for no lock; judges no directory as a whole, which is recovery's.
 
 use kvd_types::{Effect, Revision};
 
@@ -88,8 +88,8 @@ pub enum What {
     Unused,
 }
 
-/// Shows every part of the segment or snapshot `name`, from its begin to its end. Whether a bad part may be what a power cut left is
-/// told by `synced` of those after it, and by [`Recovery`](crate::Recovery).
+/// Shows every part of the segment or snapshot `name`, from its begin to its end. Whether a bad part may be what a power
+/// cut left is told by `synced` of those after it, and by [`Recovery`](crate::Recovery).
 ///
 /// # Errors
 /// It can't be read, or has no header, or one of a newer format.

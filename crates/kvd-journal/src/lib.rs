@@ -1,6 +1,6 @@
-//! The durable half of the store: a journal of effects in the order of their revisions, snapshots that make its beginning
-//! unnecessary, and recovery, which finds out what a directory holds. Knows effects and revisions; knows nothing of the index, of
-//! clients, of clocks or of threads.
+//! The durable half of the store: a journal of effects in the order of their revisions, snapshots that make its
+//! beginning unnecessary, and recovery, which finds out what a directory holds. Knows effects and revisions; knows
+//! nothing of the index, of clients, of clocks or of threads.
 //!
 //! The bytes are in `docs/FORMAT.md`; what is told here is why they are enough.
 //!
@@ -13,49 +13,52 @@
 //! | [`Writer::append`] | the flusher | stamps revisions, frames a *group*, writes it |
 //! | [`Writer::sync_if_due`] | the flusher | by [`Policy`]; then [`Writer::durable`] says what is on disk |
 //! | [`Writer::make_room`] | the flusher | begins the next segment before the room in this one runs out |
-//! | [`Writer::mark`], [`Writer::close`] | the flusher | says how far the journal is durable when nothing follows that would say it |
+//! | [`Writer::mark`], [`Writer::close`] | the flusher | says how far the journal is durable when no group follows that would |
 //!
-//! A write is *done*, *refused* (nothing has happened), or *of unknown outcome* (appended, and then a write or a sync failed). A failed
-//! write or sync is final: the kernel may have thrown the pages away and call the next sync a success, so nothing is retried
-//! and every later call fails until the process starts again.
+//! A write is *done*, *refused* (nothing has happened), or *of unknown outcome* (appended, and then a write or a sync
+//! failed). A failed write or sync is final: the kernel may have thrown the pages away and call the next sync a success,
+//! so nothing is retried and every later call fails until the process starts again.
 //!
 //! # What may be cut, and what is damage
 //!
-//! A power cut may lose, tear or reorder everything written since the last sync. So the journal may end in the middle, with valid
-//! records after the hole. That looks like rot in the middle of the file; what tells them apart is `synced`: each record says how far
-//! the journal was durable when it was written.
+//! A power cut may lose, tear or reorder everything written since the last sync. So the journal may end in the middle,
+//! with valid records after the hole. That looks like rot in the middle of the file; what tells them apart is `synced`:
+//! each record says how far the journal was durable when it was written.
 //!
 //! ```text
-//!   ... | 41 synced=40 | 42 synced=40 |  bad  | 44 synced=40 |       nobody says that 43 was durable: cut, it was never acknowledged
-//!   ... | 41 synced=40 | 42 synced=40 |  bad  | 44 synced=43 |       44 says so: damage, the start is refused
+//!   | 41 synced=40 | 42 synced=40 |  bad  | 44 synced=40 |    nobody says that 43 was durable: cut, it was not acknowledged
+//!   | 41 synced=40 | 42 synced=40 |  bad  | 44 synced=43 |    44 says so: damage, the start is refused
 //! ```
 //!
-//! What stands before a segment's successor was synced before the successor got its name, so there everything bad is damage. A
+//! What stands before a segment's successor was synced before the successor got its name, so there everything bad is
+//! damage. A
 //! *mark* after the last group, when idle and at a clean stop, protects that group as well.
 //!
-//! Every start begins a new segment. What the last one holds beyond what is known to be durable is copied into it, and all of it is
-//! synced before it gets its name: what was read from the kernel's cache and not from the disk becomes durable before anybody
-//! relies on it, and no leftover of the old tail can ever follow a new record. After an unclean stop, revisions jump by
-//! [`REVISION_JUMP`]: some may have been given, seen and lost, and none is given twice.
+//! Every start begins a new segment. What the last one holds beyond what is known to be durable is copied into it, and
+//! all of it is synced before it gets its name: what was read from the kernel's cache and not from the disk becomes
+//! durable before anybody relies on it, and no leftover of the old tail can ever follow a new record. After an unclean
+//! stop, revisions jump by [`REVISION_JUMP`]: some may have been given, seen and lost, and none is given twice.
 //!
 //! # Snapshots
 //!
-//! A snapshot is *fuzzy*: it pins nothing. R0 = LAST; the caller walks its index and adds each key's newest version with its revision;
-//! R1 = LAST; the journal is synced to R1 and its batches R0+1 to R1 are appended, the *tail*. Entries, then the tail by the rule below,
-//! are exactly the state at R1.
+//! A snapshot is *fuzzy*: it pins nothing. R0 = LAST; the caller walks its index and adds each key's newest version with
+//! its revision; R1 = LAST; the journal is synced to R1 and its batches R0+1 to R1 are appended, the *tail*. Entries,
+//! then the tail by the rule below, are exactly the state at R1.
 //!
 //! # The rule of replay
 //!
-//! The caller's, since it holds the keys. A batch names each key at most once, or it is one clear. In the order in which batches come:
+//! The caller's, since it holds the keys. A batch names each key at most once, or it is one clear. In the order in which
+//! batches come:
 //!
 //! | effect, in a batch of revision r | |
 //! |---|---|
 //! | put, delete | applies unless the key is there with a revision of r or higher |
 //! | clear | removes every key whose revision is lower than r, and no other |
 //!
-//! A key's entry may be newer than the first batches of the tail, and then they must not touch it. A clear is no exception: a fuzzy
-//! snapshot has keys that were written after a clear in its tail, and they must survive it. It is a barrier for all keys: who replays
-//! in parallel by key waits there. A deleted key needs no tombstone: a batch older than a deletion comes before it.
+//! A key's entry may be newer than the first batches of the tail, and then they must not touch it. A clear is no
+//! exception: a fuzzy snapshot has keys that were written after a clear in its tail, and they must survive it. It is a
+//! barrier for all keys: who replays in parallel by key waits there. A deleted key needs no tombstone: a batch older
+//! than a deletion comes before it.
 
 mod batch;
 mod disk;

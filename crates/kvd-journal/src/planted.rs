@@ -1,5 +1,5 @@
-//! Mistakes that the tests must find: each is planted by name in a build with the feature `planted`, and a test shows that it is
-//! caught. In every other build there are none, and the code that asks compiles to nothing.
+//! Mistakes that the tests must find: each is planted by name in a build with the feature `planted`, and a test shows
+//! that it is caught. In every other build there are none, and the code that asks compiles to nothing.
 
 /// A mistake from the protocol's list, or a neighbour of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! What may go from a directory: everything that the two newest whole snapshots don't need. Looks at the files themselves, since one that
-//! has rotted since it was made is no way back.
+//! What may go from a directory: everything that the two newest whole snapshots don't need. Looks at the files
+//! themselves, since one that has rotted since it was made is no way back.
 
 use kvd_types::Revision;
 

@@ -1,5 +1,5 @@
-//! Reading records in order: of one segment with the rule for its end, and of a journal that is in use. Owns the decision between what
-//! a power cut may lose and what is damage; knows nothing of snapshots, and writes nothing.
+//! Reading records in order: of one segment with the rule for its end, and of a journal that is in use. Owns the
+//! decision between what a power cut may lose and what is damage; knows nothing of snapshots, and writes nothing.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -135,8 +135,8 @@ pub(crate) struct End {
 /// Is given a record with its offset; may end the walk.
 type Visit<'a> = dyn FnMut(u64, &Head, &[u8]) -> Result<ControlFlow<()>, Error> + 'a;
 
-/// Reads one segment. `last` is the newest revision before, and then the newest in it; `until` is where the segment's successor says that
-/// it ends.
+/// Reads one segment. `last` is the newest revision before, and then the newest in it; `until` is where the segment's
+/// successor says that it ends.
 ///
 /// # Errors
 /// Damage, or a file that can't be read.

@@ -1,7 +1,8 @@
-//! The frame around everything in a journal or a snapshot: what it is, how long it is, and two checksums that only fit this place in
-//! this file. Knows nothing of what the body says, nor of which record may follow which.
+//! The frame around everything in a journal or a snapshot: what it is, how long it is, and two checksums that only fit
+//! this place in this file. Knows nothing of what the body says, nor of which record may follow which.
 //!
-//! The head has a checksum of its own, so that what it says of the journal's durable part counts even when a power cut took its body.
+//! The head has a checksum of its own, so that what it says of the journal's durable part counts even when a power cut
+//! took its body.
 //!
 //! # Source
 //! `docs/FORMAT.md`, "Records".
@@ -130,7 +131,8 @@ pub(crate) fn padding(body_len: u64) -> &'static [u8] {
     &ZEROS[..(body_len.next_multiple_of(ALIGN) - body_len) as usize]
 }
 
-/// What makes a file's checksums its own: a value that looks like a record, or a record of another file, never passes for one.
+/// What makes a file's checksums its own: a value that looks like a record, or a record of another file, never passes
+/// for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Salt(u32);
 

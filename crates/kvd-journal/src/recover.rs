@@ -1,5 +1,6 @@
-//! From a directory to a store that can go on: lock, snapshot, replay, a new segment. Owns what is needed of which files, and in which
-//! order things become durable at a start; knows nothing of keys. Each step is a type, so that none can be left out:
+//! From a directory to a store that can go on: lock, snapshot, replay, a new segment. Owns what is needed of which
+//! files, and in which order things become durable at a start; knows nothing of keys. Each step is a type, so that none
+//! can be left out:
 //!
 //! ```text
 //! Recovery::open -> load the snapshot's entries -> replay -> Replayed::resume -> Writer
@@ -93,7 +94,8 @@ impl Recovery {
         self.snapshot.as_ref()
     }
 
-    /// Gives everything after the snapshot's entries, in the order of revisions, to be applied by the [rule](crate#the-rule-of-replay).
+    /// Gives everything after the snapshot's entries, in the order of revisions, to be applied by the
+    /// [rule](crate#the-rule-of-replay).
     ///
     /// # Errors
     /// Damage, or a file that can't be read: what was visited is void. Nothing was changed on disk.
@@ -167,8 +169,8 @@ impl Replayed {
         self.epoch
     }
 
-    /// Begins a new segment with what was not known to be durable, and only then can something be acknowledged. [`Writer::last`] is
-    /// the revision to go on after, [`Writer::now_ms`] the earliest time.
+    /// Begins a new segment with what was not known to be durable, and only then can something be acknowledged.
+    /// [`Writer::last`] is the revision to go on after, [`Writer::now_ms`] the earliest time.
     ///
     /// # Errors
     /// No room, or what the operating system says. The directory is as good as before.
@@ -241,8 +243,8 @@ fn choose(disk: &dyn Disk, names: &[String], report: &mut Report) -> Result<Opti
     Ok(None)
 }
 
-/// The segments from the one with the first revision after `start` on. Older ones may be there, and may have gaps between them: an
-/// interrupted purge leaves them.
+/// The segments from the one with the first revision after `start` on. Older ones may be there, and may have gaps
+/// between them: an interrupted purge leaves them.
 fn chain(disk: &dyn Disk, names: &[String], start: Revision, report: &Report) -> Result<Vec<Header>, Error> {
     let mut chain: Vec<Header> = Vec::new();
     for number in segment::numbers(names).into_iter().rev() {

@@ -9,7 +9,8 @@ pub struct Report {
     pub snapshot: Option<Revision>,
     /// Entries in it.
     pub snapshot_entries: u64,
-    /// Newer snapshots that were damaged, each with what is wrong. Nothing was lost: the journal from the older one on is whole.
+    /// Newer snapshots that were damaged, each with what is wrong. Nothing was lost: the journal from the older one on
+    /// is whole.
     pub snapshots_damaged: Vec<(String, String)>,
     /// Segments that were read.
     pub segments: u64,

@@ -1,5 +1,5 @@
-//! How much may still be written: the preallocated, synced bytes that nobody has taken yet. Committers take from it without I/O and
-//! without a lock; the flusher adds to it. Knows nothing of files.
+//! How much may still be written: the preallocated, synced bytes that nobody has taken yet. Committers take from it
+//! without I/O and without a lock; the flusher adds to it. Knows nothing of files.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! A segment: one file of the journal. Its name, its header, and how it comes to be: whole and synced, before it has its name.
-//! Knows nothing of batches, nor of when a segment is full.
+//! A segment: one file of the journal. Its name, its header, and how it comes to be: whole and synced, before it has its
+//! name. Knows nothing of batches, nor of when a segment is full.
 //!
 //! # Source
 //! `docs/FORMAT.md`, "Segments".

@@ -1,5 +1,5 @@
-//! The end of the journal: appends groups, syncs them, and begins the next segment in time. One thread owns it, the flusher; it reads no
-//! clock and waits for nobody. Knows what is durable; not who waits for it.
+//! The end of the journal: appends groups, syncs them, and begins the next segment in time. One thread owns it, the
+//! flusher; it reads no clock and waits for nobody. Knows what is durable; not who waits for it.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -229,9 +229,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Says on disk how far the journal is durable, and the store's time; syncs before and after. For when the store is idle: until then
-    /// nothing protects the last group from being taken for a power cut's leftover when it rots. Returns whether there was
-    /// something to say and room for it.
+    /// Says on disk how far the journal is durable, and the store's time; syncs before and after. For when the store is
+    /// idle: until then nothing protects the last group from being taken for a power cut's leftover when it rots.
+    /// Returns whether there was something to say and room for it.
     ///
     /// # Errors
     /// All are final.
@@ -259,12 +259,12 @@ impl Writer {
         self.sync()
     }
 
-    /// Begins a new segment if the room in this one runs low, or if a reservation was refused for want of it. To be called in each
-    /// round of the flusher. Returns whether it did.
+    /// Begins a new segment if the room in this one runs low, or if a reservation was refused for want of it. To be
+    /// called in each round of the flusher. Returns whether it did.
     ///
     /// # Errors
-    /// [`Error::DiskFull`] when there is no space for it: the journal goes on, in the room it has, and the next call tries again. All
-    /// others are final.
+    /// [`Error::DiskFull`] when there is no space for it: the journal goes on, in the room it has, and the next call
+    /// tries again. All others are final.
     pub fn make_room(&mut self) -> Result<bool, Error> {
         self.check()?;
         let low = segment_room(&self.options) / 4;

@@ -1,6 +1,6 @@
-//! What a store may hold after a crash. The oracle knows every commit that was tried, which of them were acknowledged, and says whether
-//! what recovery found is one of the states that were promised. The replica is a store as simple as the rule of replay allows.
-//! Both know effects and revisions alone, no file.
+//! What a store may hold after a crash. The oracle knows every commit that was tried, which of them were acknowledged,
+//! and says whether what recovery found is one of the states that were promised. The replica is a store as simple as the
+//! rule of replay allows. Both know effects and revisions alone, no file.
 
 use std::collections::BTreeMap;
 
@@ -87,8 +87,8 @@ impl Oracle {
         Revision(self.acknowledged)
     }
 
-    /// Recovery found this state, and `last` as the newest revision. Until the store has resumed, a further crash may still leave more or
-    /// less than that.
+    /// Recovery found this state, and `last` as the newest revision. Until the store has resumed, a further crash may
+    /// still leave more or less than that.
     ///
     /// # Errors
     /// What was promised otherwise.
@@ -96,7 +96,8 @@ impl Oracle {
         if last.0 < self.acknowledged {
             return Err(format!("the newest revision is {last}, but {} was acknowledged", self.acknowledged));
         }
-        // A revision that was never given is that of a resumption which a crash has ended: it went on from what was found then.
+        // A revision that was never given is that of a resumption which a crash has ended: it went on from what was
+        // found then.
         let ends = if last.0 > self.given { self.found.clone() } else { vec![last.0] };
         let mut told = format!("revision {last} was never given");
         for end in ends {

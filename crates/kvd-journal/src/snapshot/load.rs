@@ -1,5 +1,5 @@
-//! Reading a snapshot: first all of it is checked, then its chunks are decoded, by as many threads as the caller likes. A snapshot has
-//! no torn end, since it has its name only when it is whole: whatever is wrong is damage.
+//! Reading a snapshot: first all of it is checked, then its chunks are decoded, by as many threads as the caller likes.
+//! A snapshot has no torn end, since it has its name only when it is whole: whatever is wrong is damage.
 
 use std::sync::Arc;
 

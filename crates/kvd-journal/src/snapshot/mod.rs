@@ -1,4 +1,5 @@
-//! A snapshot: one file with the newest version of each key, and the batches that went on meanwhile. Here is its format; `write` makes it,
+//! A snapshot: one file with the newest version of each key, and the batches that went on meanwhile. Here is its format;
+//! `write` makes it,
 //! `load` reads it. Knows nothing of where entries come from or go to.
 //!
 //! # Source

@@ -1,5 +1,5 @@
-//! Making a snapshot: entries in chunks, the journal's batches since it began, the sums; then a name, durably. Reads the tail from the
-//! journal's own files; walks no index and waits for no sync.
+//! Making a snapshot: entries in chunks, the journal's batches since it began, the sums; then a name, durably. Reads the
+//! tail from the journal's own files; walks no index and waits for no sync.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -79,7 +79,8 @@ impl Snapshots {
         Ok(writer)
     }
 
-    /// Removes what the two newest whole snapshots don't need. With fewer than two, nothing: a damaged newest one must leave a way back.
+    /// Removes what the two newest whole snapshots don't need. With fewer than two, nothing: a damaged newest one must
+    /// leave a way back.
     ///
     /// # Errors
     /// What the operating system says; some files may be gone then, none that is needed.
@@ -100,8 +101,8 @@ impl SnapshotWriter {
         if self.chunk.len() >= CHUNK_BYTES { self.flush(Kind::Entries) } else { Ok(()) }
     }
 
-    /// Appends the tail, and gives the snapshot its name. `end` is R1: the newest revision given, loaded after the walk. `durable` is how
-    /// far the journal is on disk, and must have reached R1. `now_ms` is the store's time at R1.
+    /// Appends the tail, and gives the snapshot its name. `end` is R1: the newest revision given, loaded after the walk.
+    /// `durable` is how far the journal is on disk, and must have reached R1. `now_ms` is the store's time at R1.
     ///
     /// # Errors
     /// [`Error::NotDurable`], no room, or what the operating system says; then there is no snapshot.
@@ -172,7 +173,8 @@ impl SnapshotWriter {
 impl Drop for SnapshotWriter {
     fn drop(&mut self) {
         if !self.finished {
-            // Gives the room back soon. Should it fail: the next snapshot and the next start remove it too, and say why they can't.
+            // Gives the room back soon. Should it fail: the next snapshot and the next start remove it too, and say why
+            // they can't.
             let _ = self.disk.remove(DRAFT);
         }
     }

@@ -1,6 +1,6 @@
-//! Power cuts and kills: at every call of random workloads, also during recovery, with any part of what was not synced surviving, on
-//! disks that are full or fail at times. The oracle says what must be there. `KVD_CRASH_IMAGES` and `KVD_CRASH_SEED` make it longer, or begin elsewhere; a failure names the seed to
-//! begin with.
+//! Power cuts and kills: at every call of random workloads, also during recovery, with any part of what was not synced
+//! surviving, on disks that are full or fail at times. The oracle says what must be there. `KVD_CRASH_IMAGES` and
+//! `KVD_CRASH_SEED` make it longer, or begin elsewhere; a failure names the seed to begin with.
 
 use std::env;
 use std::io::ErrorKind;
@@ -98,8 +98,8 @@ fn commit(store: &mut Store, oracle: &mut Oracle, effect: Effect<'static>) -> Re
     Ok(())
 }
 
-/// A process is killed at each call of a rotation, and then the power goes at each call of the next start: what that start has only seen
-/// must not be what it relies on.
+/// A process is killed at each call of a rotation, and then the power goes at each call of the next start: what that
+/// start has only seen must not be what it relies on.
 ///
 /// # Errors
 /// The first promise that was broken.

@@ -1,5 +1,5 @@
-//! Damage: every bit of every byte of small files is flipped, and every file is cut at every length. What opens then is what was there, or
-//! what a power cut could have left, where there might have been one; everything else is refused.
+//! Damage: every bit of every byte of small files is flipped, and every file is cut at every length. What opens then is
+//! what was there, or what a power cut could have left, where there might have been one; everything else is refused.
 
 use kvd_journal::{Bug, Error, Policy, What, inspect, plant};
 use kvd_testkit::disk::SimDisk;

@@ -1,5 +1,6 @@
-//! Calls that fail: the first failed write or sync ends the journal until restart, whatever comes after. What was durable by then is
-//! there after the restart, and nothing was acknowledged that is not. A start that can't be done says why, and changes nothing.
+//! Calls that fail: the first failed write or sync ends the journal until restart, whatever comes after. What was
+//! durable by then is there after the restart, and nothing was acknowledged that is not. A start that can't be done says
+//! why, and changes nothing.
 
 use std::io::ErrorKind;
 

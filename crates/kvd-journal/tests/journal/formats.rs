@@ -1,5 +1,5 @@
-//! Format 1, as files that are kept: they open for ever, and what is written today is the same to the byte. `KVD_FIXTURES=write` makes
-//! them anew; do that for a new format, in a new directory.
+//! Format 1, as files that are kept: they open for ever, and what is written today is the same to the byte.
+//! `KVD_FIXTURES=write` makes them anew; do that for a new format, in a new directory.
 
 use std::fs;
 use std::path::PathBuf;

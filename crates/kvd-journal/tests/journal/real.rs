@@ -1,4 +1,5 @@
-//! On a real directory: the same promises as far as a process that ends can show them, and errors as the operating system makes them.
+//! On a real directory: the same promises as far as a process that ends can show them, and errors as the operating
+//! system makes them.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! Room: a full disk refuses before anything has happened, deletes have the last of it, and it recovers by itself. Nobody gets room twice,
-//! and nobody runs further ahead of the disk than a restart jumps.
+//! Room: a full disk refuses before anything has happened, deletes have the last of it, and it recovers by itself.
+//! Nobody gets room twice, and nobody runs further ahead of the disk than a restart jumps.
 
 use std::sync::Arc;
 

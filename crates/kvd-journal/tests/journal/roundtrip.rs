@@ -1,5 +1,5 @@
-//! What was committed is what comes back, by whatever road: from the journal, over rotations and restarts, as batches or record by record.
-//! And `durable` moves when the policy says so.
+//! What was committed is what comes back, by whatever road: from the journal, over rotations and restarts, as batches or
+//! record by record. And `durable` moves when the policy says so.
 
 use bytes::Bytes;
 use kvd_journal::{Policy, REVISION_JUMP, What, between, inspect};

@@ -1,5 +1,5 @@
-//! One life of a store, from its start until the power goes or it stops: recovery, then commits, syncs, marks, rotations, snapshots and
-//! purges in any order, each told to the oracle before and after.
+//! One life of a store, from its start until the power goes or it stops: recovery, then commits, syncs, marks,
+//! rotations, snapshots and purges in any order, each told to the oracle before and after.
 
 use bytes::Bytes;
 use kvd_journal::{Error, Options, Policy, Refused};

@@ -1,4 +1,5 @@
-//! Snapshots: entries and tail are exactly one state, chunks can be loaded by many threads, and what is purged is not needed.
+//! Snapshots: entries and tail are exactly one state, chunks can be loaded by many threads, and what is purged is not
+//! needed.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What is on a simulated disk: files as a process sees them, as they are durable, and what lies between. Owns what a power cut may do
-//! to them; knows nothing of calls that fail.
+//! What is on a simulated disk: files as a process sees them, as they are durable, and what lies between. Owns what a
+//! power cut may do to them; knows nothing of calls that fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -167,7 +167,8 @@ impl Image {
     pub(super) fn sync(&mut self, inode: usize) {
         let page = self.geometry.page;
         let inode = &mut self.inodes[inode];
-        // Only what is still unsynced: pages whose sync has failed are clean for the kernel, and stay as they are on the disk.
+        // Only what is still unsynced: pages whose sync has failed are clean for the kernel, and stay as they are on the
+        // disk.
         inode.durable.truncate(inode.live.len());
         grow(&mut inode.durable, inode.live.len());
         let touched: BTreeSet<usize> = inode.unsynced.iter().flat_map(|write| write.pages(page)).collect();

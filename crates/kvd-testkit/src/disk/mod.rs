@@ -1,6 +1,7 @@
-//! A disk that loses power. It has two images of everything: the *live* one, which a process reads, and the *durable* one, which is there
-//! after a power cut; between them lies what was written and not synced, and of that any part may survive. It can also fail the
-//! Nth call, and be full. Deterministic: the same calls and the same seed give the same bytes.
+//! A disk that loses power. It has two images of everything: the *live* one, which a process reads, and the *durable*
+//! one, which is there after a power cut; between them lies what was written and not synced, and of that any part may
+//! survive. It can also fail the Nth call, and be full. Deterministic: the same calls and the same seed give the same
+//! bytes.
 //!
 //! | a process does | the durable image, after a power cut |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! The simulated disk keeps what was synced, loses what was not, and does each of the things that it says a power cut may do.
+//! The simulated disk keeps what was synced, loses what was not, and does each of the things that it says a power cut
+//! may do.
 
 use std::collections::BTreeSet;
 
