@@ -51,12 +51,7 @@ pub trait Disk: Send + Sync {
 /// As for [`Disk`].
 pub trait DiskFile: Send + Sync {
     /// Its length.
-    fn len(&self) -> io::Result<u64>;
-
-    /// Whether it has no bytes.
-    fn is_empty(&self) -> io::Result<bool> {
-        Ok(self.len()? == 0)
-    }
+    fn size(&self) -> io::Result<u64>;
 
     /// Fills `buffer` from `offset` on.
     ///

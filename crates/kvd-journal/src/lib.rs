@@ -31,8 +31,7 @@
 //! ```
 //!
 //! What stands before a segment's successor was synced before the successor got its name, so there everything bad is
-//! damage. A
-//! *mark* after the last group, when idle and at a clean stop, protects that group as well.
+//! damage. After the last group, when idle and at a clean stop, a *mark* follows, which protects that group as well.
 //!
 //! Every start begins a new segment. What the last one holds beyond what is known to be durable is copied into it, and
 //! all of it is synced before it gets its name: what was read from the kernel's cache and not from the disk becomes

@@ -30,7 +30,7 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn open(disk: &dyn Disk, name: &str) -> Result<Source, Error> {
         let file = disk.open(name).map_err(Error::io("open", name))?;
-        let len = file.len().map_err(Error::io("measure", name))?;
+        let len = file.size().map_err(Error::io("measure", name))?;
         Ok(Source { file, name: name.to_owned(), len, window: Vec::new(), window_at: 0 })
     }
 
@@ -62,7 +62,7 @@ impl Source {
             self.window_at = offset;
             if let Err(error) = self.file.read_at(offset, &mut self.window) {
                 self.window.clear();
-                let len = self.file.len().map_err(Error::io("measure", &self.name))?;
+                let len = self.file.size().map_err(Error::io("measure", &self.name))?;
                 // A segment that is in use is cut to its end when the next one begins.
                 if error.kind() == ErrorKind::UnexpectedEof && len < self.len {
                     self.len = len;

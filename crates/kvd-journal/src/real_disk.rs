@@ -85,7 +85,7 @@ impl DiskLock for RealLock {}
 struct RealFile(File);
 
 impl DiskFile for RealFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 
@@ -125,7 +125,7 @@ impl DiskFile for RealFile {
 
 fn write_zeros(file: &RealFile, len: u64) -> io::Result<()> {
     static BLOCK: [u8; 64 << 10] = [0; 64 << 10];
-    let mut at = file.len()?;
+    let mut at = file.size()?;
     while at < len {
         let count = (len - at).min(BLOCK.len() as u64);
         file.write_at(at, &mut [IoSlice::new(&BLOCK[..count as usize])])?;
@@ -151,7 +151,7 @@ mod tests {
         let file = disk.open("b").unwrap();
         let mut bytes = [1; 6];
         file.read_at(2, &mut bytes).unwrap();
-        assert_eq!((&bytes, file.len().unwrap()), (b"\0abc\0\0", 100));
+        assert_eq!((&bytes, file.size().unwrap()), (b"\0abc\0\0", 100));
         disk.truncate("b", 4).unwrap();
         assert_eq!(file.read_at(2, &mut bytes).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(disk.list().unwrap(), ["b"]);
@@ -162,7 +162,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = RealFile(File::create_new(dir.path().join("a")).unwrap());
         write_zeros(&file, (64 << 10) + 5).unwrap();
-        assert_eq!(file.len().unwrap(), (64 << 10) + 5);
+        assert_eq!(file.size().unwrap(), (64 << 10) + 5);
     }
 
     #[test]

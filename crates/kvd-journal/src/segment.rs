@@ -94,7 +94,7 @@ impl Header {
 /// The first bytes of a file, with magic, version and checksum looked at. The checksum is in the last four bytes.
 pub(crate) fn read_header<const N: usize>(file: &dyn DiskFile, name: &str, magic: &[u8; 8]) -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    if file.len().map_err(Error::io("measure", name))? < N as u64 {
+    if file.size().map_err(Error::io("measure", name))? < N as u64 {
         return Err(Error::damaged(name, 0, "it is shorter than its header"));
     }
     file.read_at(0, &mut bytes).map_err(Error::io("read", name))?;

@@ -79,7 +79,7 @@ fn a_failed_write_is_final_and_half_of_it_is_cut() {
 #[test]
 fn each_call_of_a_start_can_fail_and_the_next_start_is_as_good() {
     let calls = [Call::Lock, Call::List, Call::Create, Call::Open, Call::Rename, Call::Truncate, Call::SyncDir];
-    for call in calls.into_iter().chain([Call::Len, Call::Read, Call::Write, Call::Allocate, Call::Sync]) {
+    for call in calls.into_iter().chain([Call::Size, Call::Read, Call::Write, Call::Allocate, Call::Sync]) {
         for nth in 0..3 {
             let disk = SimDisk::new();
             let mut store = store(&disk);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kvd_journal::{Batch, Bug, Encoded, Error, Policy, Purpose, REVISION_JUMP, Refused, plant};
+use kvd_journal::{Batch, Bug, Encoded, Error, Policy, Purpose, REVISION_JUMP, Refused, What, inspect, plant};
 use kvd_testkit::disk::SimDisk;
 use kvd_types::{Effect, Revision};
 
@@ -179,6 +179,30 @@ fn room_that_is_given_back_is_all_there_again() {
         .collect();
     store.writer.append(batches, 0).unwrap();
     assert_eq!(free - store.writer.room().free_bytes(), 48 + 2 * (16 + 12 + 3) + 2);
+}
+
+#[test]
+fn no_room_is_lost_and_none_is_invented() {
+    let disk = SimDisk::new();
+    let mut store = Store::open(&disk, options(Policy::Always)).unwrap();
+    for round in 0..200_usize {
+        if round % 7 == 0 {
+            store.writer.mark(round as u64).unwrap();
+        }
+        // Now and then one that is larger than a segment.
+        let len = if round % 29 == 0 { 9_000 } else { 37 * (round % 23) };
+        store.commit(&[put("key", vec![7; len])]);
+        drop(store.reserve(&[put("undone", vec![7; len])]).unwrap());
+        let segment = disk.names().into_iter().rfind(|name| name.ends_with(".journal")).unwrap();
+        let mut unused = 0;
+        inspect(&disk, &segment, &mut |part| unused = if part.what == What::Unused { part.bytes } else { 0 }).unwrap();
+        assert_eq!(
+            store.writer.room().free_bytes(),
+            unused - 48,
+            "round {round}: all but the last mark's place is free"
+        );
+    }
+    assert!(disk.names().len() > 20, "segments have ended meanwhile");
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub enum Call {
     /// Sync the directory.
     SyncDir,
     /// Ask for a length.
-    Len,
+    Size,
     /// Read.
     Read,
     /// Write.
@@ -311,8 +311,8 @@ struct SimFile {
 }
 
 impl DiskFile for SimFile {
-    fn len(&self) -> io::Result<u64> {
-        self.disk.look(Call::Len, |state| Ok(state.image.live(self.inode).len() as u64))
+    fn size(&self) -> io::Result<u64> {
+        self.disk.look(Call::Size, |state| Ok(state.image.live(self.inode).len() as u64))
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
