@@ -58,6 +58,12 @@
 //! exception: a fuzzy snapshot has keys that were written after a clear in its tail, and they must survive it. It is a
 //! barrier for all keys: who replays in parallel by key waits there. A deleted key needs no tombstone: a batch older
 //! than a deletion comes before it.
+//!
+//! # A door that stays open
+//!
+//! A replicated log asks for the same calls, and finds their place here: an entry's index is the revision, and its term goes
+//! into a record beside the group's; a suffix is taken back as every start does it, by a next segment that says that this one
+//! ends earlier; a prefix goes by `purge`; a vote is a further kind of record, in the same order as the others.
 
 mod batch;
 mod disk;

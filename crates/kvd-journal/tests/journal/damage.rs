@@ -188,6 +188,44 @@ fn what_was_lost_after_the_last_sync_is_cut_and_reported() {
 }
 
 #[test]
+fn segments_whose_revisions_do_not_meet_are_damage() {
+    // Two histories of one store, whose first segments end at the same byte: one commit, or two of half the size.
+    let history = |commits: &[[&str; 2]]| {
+        let disk = SimDisk::new();
+        let mut store = Store::open(&disk, options(Policy::Always)).unwrap();
+        let effects: Vec<_> = commits.iter().map(|[key, value]| [put(key, value.to_string())]).collect();
+        let mut batches = Vec::new();
+        for effects in &effects {
+            let reserved = store.reserve(effects).unwrap().unwrap();
+            batches.push(store.give(reserved, effects));
+        }
+        store.writer.append(batches, 0).unwrap();
+        store.writer.close(0).unwrap();
+        Store::open(&disk, options(Policy::Always)).unwrap();
+        disk
+    };
+    let (one, two) = (history(&[["key", &"v".repeat(31)]]), history(&[["key", ""], ["yek", ""]]));
+    let [first, second] = &one.names()[..] else { panic!("two lives, two segments") };
+    assert_eq!(one.bytes(first).len(), two.bytes(first).len());
+    one.put(second, two.bytes(second));
+    let error = support::recover(&one, options(Policy::Always)).err().unwrap();
+    assert!(error.to_string().contains("it begins after revision 2, the segment before ends at 1"), "{error}");
+}
+
+#[test]
+fn a_stop_in_order_with_something_behind_it_was_none() {
+    let disk = SimDisk::new();
+    let mut store = Store::open(&disk, options(Policy::Always)).unwrap();
+    store.commit(&[put("key", "1")]);
+    store.writer.close(0).unwrap();
+    let (name, mut bytes) = (last_segment(&disk), disk.bytes(&last_segment(&disk)));
+    bytes[last_record(&disk) + 100] = 1;
+    disk.put(&name, bytes);
+    let replayed = support::recover(&disk, options(Policy::Always)).unwrap().0;
+    assert!(!replayed.report().clean && replayed.report().cut.is_some());
+}
+
+#[test]
 fn a_cut_that_looks_at_no_synced_is_found() {
     plant(Some(Bug::CutAnyway));
     let left = leave(|store| assert!(store.writer.mark(5).unwrap()));
