@@ -213,6 +213,33 @@ fn segments_whose_revisions_do_not_meet_are_damage() {
 }
 
 #[test]
+fn files_of_two_stores_are_damage() {
+    let store_of = |epoch| {
+        let options = kvd_journal::Options { epoch: kvd_types::Epoch(epoch), ..options(Policy::Always) };
+        let disk = SimDisk::new();
+        for _ in 0..2 {
+            let mut store = Store::open(&disk, options).unwrap();
+            store.commit(&[put("key", "1")]);
+            store.snapshot().unwrap();
+            store.writer.close(0).unwrap();
+        }
+        disk
+    };
+    let (ours, theirs) = (store_of(1), store_of(2));
+    for name in ours.names().into_iter().rev() {
+        let mixed = ours.copy();
+        mixed.put(&name, theirs.bytes(&name));
+        match support::recover(&mixed, options(Policy::Always)) {
+            Err(error) => assert!(error.to_string().contains("of two stores"), "{name}: {error}"),
+            // What comes before the newest snapshot is not looked at.
+            Ok((replayed, _)) => {
+                assert_eq!((replayed.report().last, name < ours.names()[2]), (Revision(2), true), "{name}")
+            }
+        }
+    }
+}
+
+#[test]
 fn a_stop_in_order_with_something_behind_it_was_none() {
     let disk = SimDisk::new();
     let mut store = Store::open(&disk, options(Policy::Always)).unwrap();

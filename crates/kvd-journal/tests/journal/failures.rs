@@ -145,7 +145,7 @@ fn a_snapshot_that_fails_leaves_no_trace_and_no_harm() {
 
 #[test]
 fn batches_out_of_order_are_refused_and_if_not_they_are_damage() {
-    let append = |disk: &SimDisk, order: [u64; 2]| {
+    let append = |disk: &SimDisk, order: &[u64]| {
         let mut store = store(disk);
         let last = store.last.0;
         let room = store.writer.room();
@@ -154,14 +154,14 @@ fn batches_out_of_order_are_refused_and_if_not_they_are_damage() {
             let reservation = room.reserve(&encoded, Purpose::Write, store.last).unwrap();
             Batch { revision: Revision(last + ahead), encoded, reservation }
         };
-        let batches = order.map(batch).into();
+        let batches = order.iter().copied().map(batch).collect();
         let appended = store.writer.append(batches, 0);
         if appended.is_ok() {
             store.writer.sync().unwrap();
         }
         appended
     };
-    for order in [[2, 1], [1, 3], [1, 1]] {
+    for order in [&[2, 1][..], &[1, 3], &[1, 1], &[2], &[0]] {
         plant(None);
         assert!(matches!(append(&SimDisk::new(), order), Err(Error::OutOfOrder { .. })));
         plant(Some(Bug::AnyOrder));
