@@ -179,3 +179,43 @@ impl Drop for SnapshotWriter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kvd_types::Effect;
+
+    use super::*;
+    use crate::snapshot::Snapshot;
+    use crate::{Options, Policy, RealDisk, Recovery};
+
+    /// A snapshot after revision 0 whose tail has a batch of each of these revisions, whatever they are.
+    fn with_tail(revisions: &[u64]) -> Result<Snapshot, Error> {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir.path()));
+        let options = Options { epoch: Epoch(1), entropy: 2, segment_bytes: 0, policy: Policy::Always };
+        let recovery = Recovery::open(Arc::clone(&disk), options).unwrap();
+        let journal = recovery.replay(&mut |_, _| {}).unwrap().resume(0).unwrap();
+        let mut writer = journal.snapshots().begin(Revision(0)).unwrap();
+        for revision in revisions {
+            let mut batch = Encoded::new(&[Effect::Clear]).unwrap();
+            writer.chunk.extend_from_slice(batch.stamp(Revision(*revision)));
+            (writer.count, writer.first) = (1, Revision(*revision));
+            writer.flush(Kind::Group).unwrap();
+        }
+        let end = Revision(revisions.len() as u64);
+        let sums = Sums { entries: 0, batches: end.0 }.to_bytes();
+        let trailer = Head { body_len: sums.len() as u32, ..Head::bare(Kind::Trailer, 0, end, 0) };
+        writer.record(trailer, &sums).unwrap();
+        disk.rename(DRAFT, &name(end)).unwrap();
+        Snapshot::open(&*disk, end)
+    }
+
+    #[test]
+    fn a_tail_with_a_gap_is_damage() {
+        assert!(with_tail(&[1, 2]).is_ok());
+        for revisions in [&[1, 3][..], &[2, 1], &[1, 1], &[2]] {
+            let error = with_tail(revisions).err().unwrap();
+            assert!(matches!(error, Error::Damaged { .. }), "{revisions:?}: {error}");
+        }
+    }
+}
