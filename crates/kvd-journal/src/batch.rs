@@ -1,0 +1,268 @@
+//! Effects as bytes, and back: one batch is what one commit did. Encoded before the commit has a revision, which is
+//! stamped into its place later. Knows nothing of records, checksums or files.
+//!
+//! # Source
+//! `docs/FORMAT.md`, "Batches".
+
+use bytes::{Buf, BufMut, Bytes};
+use kvd_types::{ContentType, Effect, Key, Reason, Revision};
+
+use crate::room::Reservation;
+
+/// What stands before the effects of a batch: its revision, their bytes, their count.
+pub(crate) const BATCH_HEAD_BYTES: usize = 16;
+
+/// Most bytes of a batch, so that a group with it has a length of 32 bits.
+const BATCH_BYTES_MAX: usize = 1 << 31;
+
+const PUT: u8 = 1;
+const DELETE: u8 = 2;
+const CLEAR: u8 = 3;
+
+/// The flag of a put that has an expiry.
+const HAS_EXPIRY: u8 = 1;
+
+/// The effects of one commit as bytes, waiting for their revision.
+#[derive(Debug)]
+pub struct Encoded {
+    /// Room for the head, then the effects.
+    bytes: Vec<u8>,
+}
+
+/// A commit that no group can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a commit comes to {actual} bytes in the journal, which takes up to {BATCH_BYTES_MAX}: split it")]
+pub struct TooLarge {
+    /// What it comes to, in bytes.
+    pub actual: usize,
+}
+
+/// A commit on its way into the journal.
+#[derive(Debug)]
+pub struct Batch {
+    /// The commit's.
+    pub revision: Revision,
+    /// What it did.
+    pub encoded: Encoded,
+    /// The room it takes.
+    pub reservation: Reservation,
+}
+
+impl Encoded {
+    /// Encodes all effects of one commit.
+    ///
+    /// # Errors
+    /// [`TooLarge`] at 2 GiB.
+    pub fn new<'a, 'k: 'a>(effects: impl IntoIterator<Item = &'a Effect<'k>>) -> Result<Encoded, TooLarge> {
+        let mut bytes = vec![0; BATCH_HEAD_BYTES];
+        let mut count = 0_u32;
+        for effect in effects {
+            encode_effect(&mut bytes, effect);
+            count += 1;
+        }
+        if bytes.len() >= BATCH_BYTES_MAX {
+            return Err(TooLarge { actual: bytes.len() });
+        }
+        let length = u32_len(bytes.len() - BATCH_HEAD_BYTES);
+        bytes[8..12].copy_from_slice(&length.to_le_bytes());
+        bytes[12..16].copy_from_slice(&count.to_le_bytes());
+        Ok(Encoded { bytes })
+    }
+
+    /// Its bytes in the journal, without what surrounds a group.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The batch, with its revision.
+    pub(crate) fn stamp(&mut self, revision: Revision) -> &[u8] {
+        self.bytes[..8].copy_from_slice(&revision.0.to_le_bytes());
+        &self.bytes
+    }
+
+    /// The batch as it was last stamped.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn encode_effect(to: &mut Vec<u8>, effect: &Effect<'_>) {
+    match effect {
+        Effect::Put { key, value, content_type, expires_at_ms } => {
+            encode_put(to, key, value, content_type.as_ref(), *expires_at_ms);
+        }
+        Effect::Delete { key, reason } => {
+            let reason = match reason {
+                Reason::Asked => 0,
+                Reason::Expired => 1,
+                Reason::Evicted => 2,
+            };
+            to.put_slice(&[DELETE, reason, 0, 0]);
+            to.put_u32_le(u32_len(key.len()));
+            to.put_slice(key.as_bytes());
+        }
+        Effect::Clear => to.put_slice(&[CLEAR, 0, 0, 0]),
+    }
+}
+
+/// A put, as journal and snapshots have it.
+pub(crate) fn encode_put(
+    to: &mut Vec<u8>,
+    key: &Key<'_>,
+    value: &Bytes,
+    content_type: Option<&ContentType>,
+    expires_at_ms: Option<u64>,
+) {
+    let content_type = content_type.map_or(&[][..], |content_type| content_type.as_bytes());
+    let flags = if expires_at_ms.is_some() { HAS_EXPIRY } else { 0 };
+    let content_type_len = u8::try_from(content_type.len()).expect("ContentType has at most 255 bytes");
+    to.put_slice(&[PUT, flags, content_type_len, 0]);
+    to.put_u32_le(u32_len(key.len()));
+    to.put_u32_le(u32_len(value.len()));
+    if let Some(at) = expires_at_ms {
+        to.put_u64_le(at);
+    }
+    to.put_slice(key.as_bytes());
+    to.put_slice(content_type);
+    to.put_slice(value);
+}
+
+/// A length that does not fit never reaches the disk: a batch with it is too large.
+fn u32_len(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// The next batch of a group's body; none at its end.
+///
+/// # Errors
+/// What is wrong with it, although its checksum is right.
+pub(crate) fn decode_batch(from: &mut &[u8]) -> Result<Option<(Revision, Vec<Effect<'static>>)>, &'static str> {
+    if from.is_empty() {
+        return Ok(None);
+    }
+    let mut head = take(from, BATCH_HEAD_BYTES)?;
+    let (revision, length, count) = (head.get_u64_le(), head.get_u32_le(), head.get_u32_le());
+    let mut bytes = take(from, length as usize)?;
+    let mut effects = Vec::new();
+    for _ in 0..count {
+        effects.push(decode_effect(&mut bytes)?);
+    }
+    if bytes.is_empty() {
+        Ok(Some((Revision(revision), effects)))
+    } else {
+        Err("bytes follow the last effect of a batch")
+    }
+}
+
+/// The next effect.
+///
+/// # Errors
+/// What is wrong with it, although its checksum is right.
+pub(crate) fn decode_effect(from: &mut &[u8]) -> Result<Effect<'static>, &'static str> {
+    let (kind, flags, content_type_len, zero) = {
+        let head = take(from, 4)?;
+        (head[0], head[1], head[2] as usize, head[3])
+    };
+    if zero != 0 {
+        return Err("an effect has an unknown flag");
+    }
+    match kind {
+        PUT => {
+            let mut lengths = take(from, 8)?;
+            let (key_len, value_len) = (lengths.get_u32_le() as usize, lengths.get_u32_le() as usize);
+            let expires_at_ms = match flags {
+                0 => None,
+                HAS_EXPIRY => Some(take(from, 8)?.get_u64_le()),
+                _ => return Err("a put has an unknown flag"),
+            };
+            let key = decode_key(from, key_len)?;
+            let content_type = match take(from, content_type_len)? {
+                [] => None,
+                text => Some(ContentType::new(text).map_err(|_| "a content type can't be one")?),
+            };
+            // Copied: a slice of the group would keep all of the group's bytes for as long as this value lives.
+            let value = Bytes::copy_from_slice(take(from, value_len)?);
+            Ok(Effect::Put { key, value, content_type, expires_at_ms })
+        }
+        DELETE if content_type_len == 0 => {
+            let reason = match flags {
+                0 => Reason::Asked,
+                1 => Reason::Expired,
+                2 => Reason::Evicted,
+                _ => return Err("a delete has an unknown reason"),
+            };
+            let key_len = take(from, 4)?.get_u32_le() as usize;
+            Ok(Effect::Delete { key: decode_key(from, key_len)?, reason })
+        }
+        CLEAR if flags == 0 && content_type_len == 0 => Ok(Effect::Clear),
+        _ => Err("an effect is of an unknown kind"),
+    }
+}
+
+fn decode_key(from: &mut &[u8], len: usize) -> Result<Key<'static>, &'static str> {
+    Key::new(take(from, len)?.to_vec()).map_err(|_| "a key is too long")
+}
+
+/// Checks before anything is allocated, so that a wrong length costs nothing.
+pub(crate) fn take<'a>(from: &mut &'a [u8], len: usize) -> Result<&'a [u8], &'static str> {
+    from.split_off(..len).ok_or("a length reaches beyond its record")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key() -> impl Strategy<Value = Key<'static>> {
+        vec(any::<u8>(), 0..40).prop_map(|bytes| Key::new(bytes).unwrap())
+    }
+
+    fn effect() -> impl Strategy<Value = Effect<'static>> {
+        let content_type = prop_oneof![
+            Just(None),
+            Just(Some(ContentType::new(b"text/plain").unwrap())),
+            Just(Some(ContentType::new(&[b'x'; 255]).unwrap())),
+        ];
+        let put = (key(), vec(any::<u8>(), 0..300), content_type, any::<Option<u64>>()).prop_map(
+            |(key, value, content_type, expires_at_ms)| Effect::Put {
+                key,
+                value: value.into(),
+                content_type,
+                expires_at_ms,
+            },
+        );
+        let reason = prop_oneof![Just(Reason::Asked), Just(Reason::Expired), Just(Reason::Evicted)];
+        let delete = (key(), reason).prop_map(|(key, reason)| Effect::Delete { key, reason });
+        prop_oneof![4 => put, 2 => delete, 1 => Just(Effect::Clear)]
+    }
+
+    proptest! {
+        #[test]
+        fn batches_come_back_as_they_were(batches in vec((any::<u64>(), vec(effect(), 0..5)), 0..4)) {
+            let mut bytes = Vec::new();
+            for (revision, effects) in &batches {
+                let mut encoded = Encoded::new(effects).unwrap();
+                bytes.extend_from_slice(encoded.stamp(Revision(*revision)));
+            }
+            let mut from = &bytes[..];
+            for (revision, effects) in batches {
+                prop_assert_eq!(decode_batch(&mut from).unwrap(), Some((Revision(revision), effects)));
+            }
+            prop_assert_eq!(decode_batch(&mut from), Ok(None));
+        }
+
+        #[test]
+        fn any_bytes_are_a_batch_or_an_error(bytes in vec(any::<u8>(), 0..100)) {
+            let _ = decode_batch(&mut &bytes[..]);
+        }
+
+        #[test]
+        fn a_batch_that_is_cut_is_an_error(effects in vec(effect(), 1..4), cut in any::<prop::sample::Index>()) {
+            let encoded = Encoded::new(&effects).unwrap();
+            let len = 1 + cut.index(encoded.len() - 1);
+            prop_assert!(decode_batch(&mut &encoded.bytes()[..len]).is_err());
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A store that is all journal: what the engine will do around this crate, without an index.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kvd_journal::{
+    Batch, Disk, Encoded, Entry, Error, Options, Policy, Purpose, Recovery, Refused, Replayed, Report, Reservation,
+    Writer,
+};
+use kvd_testkit::durability::{Replica, Version};
+use kvd_types::{Effect, Epoch, Key, Reason, Revision};
+
+pub(crate) const EPOCH: Epoch = Epoch(0xe90c_0001);
+
+pub(crate) fn options(policy: Policy) -> Options {
+    Options { epoch: EPOCH, entropy: 0x0123_4567_89ab_cdef, segment_bytes: 4096, policy }
+}
+
+pub(crate) fn key(name: &str) -> Key<'static> {
+    Key::new(name.as_bytes().to_vec()).unwrap()
+}
+
+pub(crate) fn put(name: &str, value: impl Into<Bytes>) -> Effect<'static> {
+    Effect::Put { key: key(name), value: value.into(), content_type: None, expires_at_ms: None }
+}
+
+pub(crate) fn delete(name: &str) -> Effect<'static> {
+    Effect::Delete { key: key(name), reason: Reason::Asked }
+}
+
+/// What a directory holds, without going on in it.
+pub(crate) fn recover<D: Disk + Clone + 'static>(disk: &D, options: Options) -> Result<(Replayed, Replica), Error> {
+    let recovery = Recovery::open(Arc::new(disk.clone()), options)?;
+    let mut replica = Replica::default();
+    if let Some(snapshot) = recovery.snapshot() {
+        for chunk in 0..snapshot.chunks_count() {
+            for Entry { key, value, content_type, expires_at_ms, revision } in snapshot.entries(chunk)? {
+                replica.load(key.as_bytes(), Version { revision, value, content_type, expires_at_ms });
+            }
+        }
+    }
+    let replayed = recovery.replay(&mut |revision, effects| replica.apply(revision, &effects))?;
+    Ok((replayed, replica))
+}
+
+pub(crate) struct Store {
+    pub(crate) writer: Writer,
+    pub(crate) replica: Replica,
+    pub(crate) report: Report,
+    /// The newest revision given.
+    pub(crate) last: Revision,
+    pub(crate) now_ms: u64,
+}
+
+impl Store {
+    pub(crate) fn open<D: Disk + Clone + 'static>(disk: &D, options: Options) -> Result<Store, Error> {
+        let (replayed, replica) = recover(disk, options)?;
+        let report = replayed.report().clone();
+        let writer = replayed.resume(0)?;
+        let (last, now_ms) = (writer.last(), writer.now_ms());
+        Ok(Store { writer, replica, report, last, now_ms })
+    }
+
+    /// Room for a commit, made if need be; `Ok(Err(..))` when it is refused.
+    pub(crate) fn reserve(
+        &mut self,
+        effects: &[Effect<'static>],
+    ) -> Result<Result<(Encoded, Reservation), Refused>, Error> {
+        let encoded = Encoded::new(effects).unwrap();
+        let only_deletes = effects.iter().all(|effect| matches!(effect, Effect::Delete { .. } | Effect::Clear));
+        let purpose = if only_deletes { Purpose::Delete } else { Purpose::Write };
+        let room = self.writer.room();
+        // Another one's wish that was too large may cost a round.
+        for _ in 0..3 {
+            let reserved = room.reserve(&encoded, purpose, self.last);
+            let Err(Refused::Wait { .. }) = reserved else {
+                return Ok(reserved.map(|reservation| (encoded, reservation)));
+            };
+            match self.writer.make_room() {
+                Ok(_) | Err(Error::DiskFull { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        panic!("there is room, or the disk is full: nobody waits for ever");
+    }
+
+    /// The commit gets its revision: from here on nothing refuses it.
+    pub(crate) fn give(&mut self, reserved: (Encoded, Reservation), effects: &[Effect<'static>]) -> Batch {
+        self.last.0 += 1;
+        self.replica.apply(self.last, effects);
+        Batch { revision: self.last, encoded: reserved.0, reservation: reserved.1 }
+    }
+
+    /// A commit, appended and not synced.
+    pub(crate) fn commit(&mut self, effects: &[Effect<'static>]) -> Revision {
+        let reserved = self.reserve(effects).unwrap().unwrap();
+        let batch = self.give(reserved, effects);
+        self.writer.append(vec![batch], self.now_ms).unwrap();
+        self.last
+    }
+
+    /// A snapshot of what is there.
+    pub(crate) fn snapshot(&mut self) -> Result<(), Error> {
+        let mut snapshot = self.writer.snapshots().begin(self.last)?;
+        for (key, version) in &self.replica.state {
+            snapshot.add(&entry(key, version))?;
+        }
+        self.writer.sync()?;
+        snapshot.finish(self.last, self.writer.durable(), self.now_ms)
+    }
+}
+
+pub(crate) fn entry<'a>(key: &'a [u8], version: &Version) -> Entry<'a> {
+    let Version { revision, value, content_type, expires_at_ms } = version.clone();
+    Entry { key: Key::new(key).unwrap(), value, content_type, expires_at_ms, revision }
+}
