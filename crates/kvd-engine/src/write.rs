@@ -7,7 +7,7 @@
 //! | lock the homes of all keys read or written, by address | no |
 //! | judge conditions on the newest commits, at NOW | refused, or nothing to do: unlock |
 //! | build the records, find the slots, install nodes | no |
-//! | SEQ: has a record that was judged alive expired? was the store cleared, or closed? | take the nodes back; again, or refused |
+//! | SEQ: has a record judged alive expired? was the store cleared, or closed? | take the nodes back; again, or refused |
 //! | SEQ: revision, queue, publish | no: this is the commit |
 //! | settle each key, unlock, retire what went | no |
 //!

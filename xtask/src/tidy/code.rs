@@ -8,6 +8,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("crates/kvd-engine/src/index/bucket.rs", "threads that wait for a bucket's lock park on its address"),
     ("crates/kvd-engine/src/index/mod.rs", "asking the processor to fetch a line"),
     ("crates/kvd-engine/src/index/record.rs", "a record is one allocation of parts of any size"),
+    ("crates/kvd-engine/src/index/root.rs", "roots are reached through links, and freed by epochs"),
     ("crates/kvd-engine/src/index/segment.rs", "a segment is one allocation, found by one word"),
     ("crates/kvd-engine/src/index/table.rs", "the directory is found by one word"),
     ("crates/kvd-engine/src/index/version.rs", "nodes are reached through words, and freed by epochs"),
