@@ -9,7 +9,7 @@ BIN := $(TARGET_DIR)/release
 DATA := ./data
 
 .DEFAULT_GOAL := build
-.PHONY: build run stop test models loom shuttle crash asan tree check fix bench bench-alloc bench-http install uninstall clean help
+.PHONY: build run stop test models loom shuttle crash asan valgrind tree check fix bench bench-alloc bench-http install uninstall clean help
 
 build: ## Build kvd and kvcli for use
 	$(CARGO) build --release --locked -p kvd -p kvcli
@@ -62,7 +62,17 @@ crash: ## The journal on disks that lose power, in minutes; KVD_CRASH_IMAGES and
 asan: ## Run the engine's tests under AddressSanitizer
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" $(CARGO) test --locked --target-dir $(TARGET_DIR)/asan \
 		--target $$(rustc -vV | sed -n 's/^host: //p') -p kvd-engine \
-		--test concurrency --test histories --test memory --test model --test time_and_views
+		--test clear --test concurrency --test flooding --test histories --test memory --test model --test rekeying \
+		--test time_and_views
+
+# Optimised a little: valgrind runs one thread at a time, and each some twenty times slower.
+MEMCHECK := valgrind --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
+
+valgrind: ## Run the engine's tests under valgrind's memcheck, in some minutes
+	@command -v valgrind >/dev/null || { echo "make valgrind needs valgrind: apt-get install valgrind"; exit 1; }
+	CARGO_PROFILE_DEV_OPT_LEVEL=1 $(CARGO) test --locked --target-dir $(TARGET_DIR)/valgrind -p kvd-engine \
+		--config "target.'cfg(all())'.runner = '$(MEMCHECK)'" \
+		--test clear --test concurrency --test memory --test model --test rekeying --test time_and_views
 
 tree: ## Put every header, library and program of this system in and get it back
 	$(CARGO) build --locked --workspace --bins

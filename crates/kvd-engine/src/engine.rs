@@ -151,7 +151,7 @@ impl Engine {
     }
 
     /// Looks a key up and shows what it holds, without copying or allocating. `take` must be short, since nothing that others
-    /// retire is freed meanwhile, and must not write by another worker: a write may wait for memory that `take` itself holds back.
+    /// retire is freed meanwhile, and must not write by another worker: a write may wait for memory that `take` holds back.
     #[inline]
     pub fn get_with<R>(&self, worker: &mut Worker, key: &[u8], take: impl FnOnce(Option<Found<'_>>) -> R) -> R {
         read::get_with(self.store(worker), worker, key, take)

@@ -279,7 +279,7 @@ fn page(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) ->
     if list.cursor.is_some_and(|cursor| cursor.is_keyed != is_keyed) {
         return Err(Reordered);
     }
-    let mut from = list.cursor.map_or(0, |cursor| store.index.from_cursor(cursor.next_hash, &worker.reader.pin()));
+    let mut from = list.cursor.map_or(0, |cursor| store.index.hash_of_cursor(cursor.next_hash, &worker.reader.pin()));
     let mut page = Page { revision: pinned.revision, ..Page::default() };
     let mut budget = Budget { items: list.limit.max(1), records: LIST_RECORDS_EXAMINED_MAX, bytes: LIST_BYTES_MAX };
     let mut last_hash = None;
@@ -290,7 +290,7 @@ fn page(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) ->
         let next = store.index.walk(from, is_keyed, horizon, &mut found, &guard)?;
         for (hash, version) in found {
             // Never between equal hashes: a cursor can't tell them apart.
-            let next_hash = store.index.to_cursor(hash, &guard);
+            let next_hash = store.index.cursor_of(hash, &guard);
             if budget.is_spent() && (last_hash != Some(next_hash) || planted::is(Bug::PageEndsBetweenEqual)) {
                 page.cursor = Some(Cursor { epoch: store.epoch, next_hash, is_keyed });
                 return Ok(page);

@@ -1,6 +1,5 @@
 //! Many keys that move to the keyed hash while the store is in use, by real threads and in slices: they are found all the
-//! while, they end when their time comes, and nothing looks at memory of places that they have left (AddressSanitizer and
-//! valgrind would see it).
+//! while, they end when their time comes, and nobody looks at what is freed, which AddressSanitizer and valgrind see.
 #![cfg(not(any(kvd_loom, kvd_shuttle)))]
 
 use std::sync::Barrier;

@@ -28,12 +28,12 @@ impl Index {
 
     /// What a cursor says of the hash that is next: the hash, which no growth of the index changes.
     #[inline]
-    pub(crate) fn to_cursor(&self, hash: u64, guard: &Guard<'_>) -> u64 {
+    pub(crate) fn cursor_of(&self, hash: u64, guard: &Guard<'_>) -> u64 {
         if planted::is(Bug::CursorIsPlace) { self.newest(guard).table.entry(hash) as u64 } else { hash }
     }
 
     /// The hash that a cursor says is next.
-    pub(crate) fn from_cursor(&self, cursor: u64, guard: &Guard<'_>) -> u64 {
+    pub(crate) fn hash_of_cursor(&self, cursor: u64, guard: &Guard<'_>) -> u64 {
         if planted::is(Bug::CursorIsPlace) { self.newest(guard).table.first_hash(cursor as usize) } else { cursor }
     }
 
