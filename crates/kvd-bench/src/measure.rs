@@ -37,6 +37,8 @@ pub(crate) enum Work {
     Mixed(u32),
     /// Sets of [`TOGETHER`] keys one by one.
     SetSingly,
+    /// Sets of [`TOGETHER`] keys by one call, each by itself.
+    BatchedSet,
     /// Sets of [`TOGETHER`] keys at once, all or none.
     SetTogether,
 }
@@ -120,6 +122,7 @@ impl Turn<'_> {
                 time(handle, job, barrier, |access| self.mixed(access, percent, &mut due))
             }
             Work::SetSingly => time(handle, job, barrier, |access| self.set_singly(access)),
+            Work::BatchedSet => time(handle, job, barrier, |access| self.set_batched(access)),
             Work::SetTogether => time(handle, job, barrier, |access| self.set_together(access)),
         }
     }
@@ -168,6 +171,12 @@ impl Turn<'_> {
             for key in self.neighbours() {
                 access.set(&key, self.value);
             }
+        }
+    }
+
+    fn set_batched(&mut self, access: &mut impl Access) {
+        for _ in 0..BATCH / TOGETHER {
+            access.set_each(&borrowed(&self.neighbours()), self.value);
         }
     }
 

@@ -115,13 +115,9 @@ impl State {
         self.bags.front().is_some_and(|bag| bag.epoch + epochs <= epoch)
     }
 
-    /// Takes the oldest bag if it is ready; what is big in it is put aside.
-    fn take_ready(&mut self, epoch: u64) -> Option<Vec<Garbage>> {
-        let bag = if self.is_ready(epoch) { self.bags.pop_front() } else { None }?;
-        let (heavy, light): (Vec<_>, Vec<_>) =
-            bag.garbage.into_iter().partition(|garbage| garbage.bytes >= HEAVY_BYTES);
-        self.heavy.extend(heavy);
-        Some(light)
+    /// Takes the oldest bag if it is ready.
+    fn take_ready(&mut self, epoch: u64) -> Option<Bag> {
+        if self.is_ready(epoch) { self.bags.pop_front() } else { None }
     }
 }
 
@@ -181,10 +177,22 @@ impl Collector {
             }
             // Relaxed: only moved under the lock that is held.
             let epoch = self.epoch.load(Ordering::Relaxed);
-            let ready: Vec<Garbage> = (0..BAGS_AT_ONCE).map_while(|_| state.take_ready(epoch)).flatten().collect();
+            let ready: Vec<Bag> = (0..BAGS_AT_ONCE).map_while(|_| state.take_ready(epoch)).collect();
             (ready, state.is_ready(epoch))
         };
-        self.free(ready);
+        let (mut freed, mut heavy) = (0, Vec::new());
+        for garbage in ready.into_iter().flat_map(|bag| bag.garbage) {
+            if garbage.bytes >= HEAVY_BYTES {
+                heavy.push(garbage);
+            } else {
+                freed += garbage.bytes;
+                garbage.free();
+            }
+        }
+        if !heavy.is_empty() {
+            lock(&self.state).heavy.extend(heavy);
+        }
+        self.retired.fetch_sub(freed, Ordering::Relaxed); // a count, see `retired_bytes`
         more
     }
 
@@ -199,12 +207,6 @@ impl Collector {
         }
         self.retired.fetch_sub(freed, Ordering::Relaxed); // a count, see `retired_bytes`
         Some(freed)
-    }
-
-    fn free(&self, garbage: Vec<Garbage>) {
-        let bytes: u64 = garbage.iter().map(|garbage| garbage.bytes).sum();
-        garbage.into_iter().for_each(Garbage::free);
-        self.retired.fetch_sub(bytes, Ordering::Relaxed); // a count, see `retired_bytes`
     }
 
     /// Moves the epoch if every pinned reader has pinned the present one.

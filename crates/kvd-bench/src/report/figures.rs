@@ -39,6 +39,7 @@ pub(super) fn name(place: &Place) -> String {
         Work::BatchedGet => "gets in batches of 16".to_owned(),
         Work::Mixed(percent) => format!("{percent}% sets"),
         Work::SetSingly => "16 single sets".to_owned(),
+        Work::BatchedSet => "sets in batches of 16".to_owned(),
         Work::SetTogether => "atomic sets of 16".to_owned(),
     };
     let threads = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };

@@ -36,7 +36,7 @@ pub(super) fn engine(results: &EngineResults) -> String {
         section(&mut text, &named("Gets"), GETS, costs(results, &gets));
         section(&mut text, &named("Chained gets"), CHAINED, costs(results, &of(|work| *work == Work::ChainedGet)));
         section(&mut text, &named("Gets and sets"), SETS, costs(results, &of(|work| matches!(work, Work::Mixed(_)))));
-        let together = of(|work| matches!(work, Work::SetSingly | Work::SetTogether));
+        let together = of(|work| matches!(work, Work::SetSingly | Work::BatchedSet | Work::SetTogether));
         section(&mut text, &named("Atomic sets"), ATOMIC, costs(results, &together));
     }
     section(&mut text, "More threads", SCALING, scaling(results));
@@ -59,7 +59,7 @@ batch is one call for 16 keys.";
 const CHAINED: &str = "\
 The same, but each get takes its key from a byte that the one before it read, so that none begins before the last has ended.";
 const SETS: &str = "Nanoseconds for each operation on each thread; sets are of keys that are there.";
-const ATOMIC: &str = "Nanoseconds for each key: 16 keys at once, all or none, and one by one.";
+const ATOMIC: &str = "Nanoseconds for each key: 16 keys one by one, by one call, and at once, all or none.";
 const SCALING: &str = "How many times as many gets a second as one thread does.";
 const GROWTH: &str = "\
 One thread puts into a map that was empty, another gets a key that is there every 2 us, and the time of a get counts from when it

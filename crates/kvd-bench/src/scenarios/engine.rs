@@ -119,7 +119,11 @@ impl Run<'_> {
             self.group(&present, keys, Dist::Hot, maps(&present, Work::Get, &threads))?;
         }
         if with_writes && self.wants(Scenario::Atomic) && present.contains_key(&SideName::Kvd) {
-            let lanes = [Work::SetSingly, Work::SetTogether].map(|work| Lane { side: SideName::Kvd, work, threads: 1 });
+            let lanes = [Work::SetSingly, Work::BatchedSet, Work::SetTogether].map(|work| Lane {
+                side: SideName::Kvd,
+                work,
+                threads: 1,
+            });
             self.group(&present, keys, Dist::Uniform, lanes.to_vec())?;
         }
         Ok(())

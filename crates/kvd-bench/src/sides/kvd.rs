@@ -72,6 +72,13 @@ impl Access for &mut Session<'_> {
         count
     }
 
+    fn set_each(&mut self, keys: &[&[u8]], value: &Bytes) {
+        let sets: Vec<_> = keys.iter().map(|key| Command::Set(Set::new(borrowed(key), value.clone()))).collect();
+        self.engine.execute_batch(&mut self.worker, &sets, |_, reply| {
+            reply.expect("keys and values are within the limits");
+        });
+    }
+
     fn set_many(&mut self, keys: &[&[u8]], value: &Bytes) {
         let sets = keys.iter().map(|key| Set::new(borrowed(key), value.clone())).collect();
         self.execute(&Command::MultiSet { sets });

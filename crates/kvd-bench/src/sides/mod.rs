@@ -76,11 +76,16 @@ pub(crate) trait Access {
         keys.iter().filter(|key| self.get(key, out).is_some()).count()
     }
 
-    /// Sets each key in turn; a side that can do it at once does.
-    fn set_many(&mut self, keys: &[&[u8]], value: &Bytes) {
+    /// Sets each key in turn; a side that can do better together does.
+    fn set_each(&mut self, keys: &[&[u8]], value: &Bytes) {
         for key in keys {
             self.set(key, value);
         }
+    }
+
+    /// Sets each key in turn; a side that can do it at once, all or none, does.
+    fn set_many(&mut self, keys: &[&[u8]], value: &Bytes) {
+        self.set_each(keys, value);
     }
 }
 

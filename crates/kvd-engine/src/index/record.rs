@@ -141,8 +141,9 @@ impl<'g> Record<'g> {
 
     /// Bytes the record takes: its allocation, and the value if that lies elsewhere.
     pub(crate) fn bytes(self) -> u64 {
-        let elsewhere = if self.flags() & SHARED == 0 { 0 } else { self.parts().value_len };
-        (self.layout().size() + elsewhere) as u64
+        let parts = self.parts();
+        let reference = if self.flags() & SHARED == 0 { 0 } else { size_of::<Bytes>() };
+        (parts.value + reference + parts.value_len) as u64
     }
 
     #[inline]
