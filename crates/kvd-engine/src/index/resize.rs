@@ -20,7 +20,7 @@ use super::version;
 use super::word::Word;
 use crate::planted;
 use crate::reclaim::{Guard, Trash};
-use crate::sync::{MutexGuard, Ordering, lock};
+use crate::sync::{AtomicU64, MutexGuard, Ordering, lock};
 
 /// A segment grows when it has more keys than this for each of its buckets: of seven slots five are taken then, and one
 /// bucket in eight has more than seven keys.
@@ -199,8 +199,12 @@ impl Table {
             if entries.len() as u64 * 2 > growth.segments * ENTRIES_PER_SEGMENT_MAX {
                 return None;
             }
-            // Relaxed: the directory only changes under the lock that is held.
-            let doubled = entries.iter().flat_map(|entry| [SegmentWord(entry.load(Ordering::Relaxed)); 2]).collect();
+            // In one go, since it may be megabytes and others may wait for it.
+            let mut doubled = Vec::with_capacity(2 * entries.len());
+            for entry in entries {
+                let segment = entry.load(Ordering::Relaxed); // the directory only changes under the lock that is held
+                doubled.extend([AtomicU64::new(segment), AtomicU64::new(segment)]);
+            }
             self.bytes.fetch_add(8 * entries.len() as u64, Ordering::Relaxed); // a count
             trash.retire(self.replace_directory(doubled));
             growth.deepest = 0;
@@ -263,15 +267,16 @@ impl Table {
                 return;
             }
             // Relaxed, all: the directory only changes under the lock that is held; a count.
-            let every_other = entries.iter().step_by(2).map(|entry| SegmentWord(entry.load(Ordering::Relaxed)));
-            let halved: Vec<SegmentWord> = every_other.collect();
+            let every_other = entries.iter().step_by(2).map(|entry| entry.load(Ordering::Relaxed));
+            let halved: Vec<u64> = every_other.collect();
             self.bytes.fetch_sub(4 * entries.len() as u64, Ordering::Relaxed); // a count
             let mut at = 0;
             while at < halved.len() {
-                growth.deepest += u64::from(halved[at].depth() == bits - 1);
-                at += 1 << (bits - 1 - halved[at].depth());
+                let depth = SegmentWord(halved[at]).depth();
+                growth.deepest += u64::from(depth == bits - 1);
+                at += 1 << (bits - 1 - depth);
             }
-            trash.retire(self.replace_directory(halved));
+            trash.retire(self.replace_directory(halved.into_iter().map(AtomicU64::new).collect()));
         }
     }
 }

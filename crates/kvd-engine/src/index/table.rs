@@ -51,7 +51,7 @@ impl Table {
         let segment = SegmentWord::new(0, 0, 1, super::resize::grow_above(1));
         let bytes = AtomicU64::new(segment.bytes() + 8);
         Table {
-            directory: AtomicU64::new(publishable(vec![segment])),
+            directory: AtomicU64::new(publishable(vec![AtomicU64::new(segment.0)])),
             growth: Mutex::new(Growth { segments: 1, deepest: 1 }),
             bytes,
             shape,
@@ -90,8 +90,8 @@ impl Table {
     }
 
     /// Publishes other entries. Under `growth`. Returns the old ones, to be retired.
-    pub(super) fn replace_directory(&self, segments: Vec<SegmentWord>) -> Garbage {
-        let old = self.directory.swap(publishable(segments), Ordering::AcqRel); // pairs with the load in `entries`
+    pub(super) fn replace_directory(&self, entries: Vec<AtomicU64>) -> Garbage {
+        let old = self.directory.swap(publishable(entries), Ordering::AcqRel); // pairs with the load in `entries`
         let boxed = Box::into_raw(Box::new(old)).cast();
         // SAFETY: unlinked by the swap; freed once.
         unsafe { Garbage::new(boxed, free_directory, 8 << (old >> BITS_SHIFT)) }
@@ -183,11 +183,10 @@ impl Table {
 }
 
 /// Moves the entries where readers find them.
-fn publishable(segments: Vec<SegmentWord>) -> u64 {
-    let bits = segments.len().ilog2();
-    assert_eq!(segments.len(), 1 << bits, "a directory's size is a power of 2");
-    let entries: Box<[AtomicU64]> = segments.into_iter().map(|segment| AtomicU64::new(segment.0)).collect();
-    let address = Box::into_raw(entries).cast::<AtomicU64>().expose_provenance() as u64;
+fn publishable(entries: Vec<AtomicU64>) -> u64 {
+    let bits = entries.len().ilog2();
+    assert_eq!(entries.len(), 1 << bits, "a directory's size is a power of 2");
+    let address = Box::into_raw(entries.into_boxed_slice()).cast::<AtomicU64>().expose_provenance() as u64;
     assert_eq!(address & !ADDRESS_MASK, 0, "an address is below 2^48");
     address | u64::from(bits) << BITS_SHIFT
 }
