@@ -4,8 +4,8 @@
 //! | step | why in this order |
 //! |---|---|
 //! | lock all buckets of the old segments, by address | no commit is under way in them; readers go on |
-//! | lock the directory | one resize at a time changes it |
 //! | copy every word, nodes too | whoever goes on from the old segment finds everything |
+//! | lock the directory | one resize at a time changes it |
 //! | say where it went, mark every bucket as moved | a reader that meets the mark knows where to go on |
 //! | change the directory | later readers come here directly |
 //! | unlock, retire | readers still in the old segment saw it as it was when they came |
@@ -115,35 +115,19 @@ impl Table {
         let mut old = vec![segment];
         old.extend(sibling);
         let Some(locks) = lock_all(&old, guard) else { return Step::Done };
+        let new = self.copy(&old, hash_of, guard);
         let mut growth = lock(&self.growth);
-        let mut placed = Vec::new();
-        for segment in &old {
-            for index in 0..segment.buckets() {
-                segment.bucket_at(index, guard).for_each_word(guard, |word| placed.push((0, word)));
+        if new.iter().any(|segment| !self.has_room_for(segment.depth(), &mut growth, guard, trash)) {
+            // Splitting would not separate the keys: they chain, and it is tried again with a quarter more.
+            drop(growth);
+            for segment in new {
+                self.discard(segment, guard, trash);
             }
+            let header = segment.header(guard);
+            let keys = header.keys.load(Ordering::Relaxed); // exact under the locks
+            header.grow_above.store(keys + keys / 4 + 1, Ordering::Relaxed); // a hint, as above
+            return Step::Flooded;
         }
-        hash_all(&mut placed, hash_of, guard);
-        let keys = placed.len() as u64;
-
-        let new = if old.len() == 2 {
-            vec![self.fill(
-                segment.header(guard).prefix & !bit(segment.depth() - 1),
-                segment.depth() - 1,
-                &placed,
-                guard,
-            )]
-        } else if buckets_for(keys) <= self.buckets_max(segment.header(guard).prefix, segment.depth()) {
-            vec![self.fill(segment.header(guard).prefix, segment.depth(), &placed, guard)]
-        } else {
-            match self.split(segment, &mut growth, placed, guard, trash) {
-                Some(two) => two,
-                None => {
-                    // Splitting would not separate the keys: they chain, and it is tried again with a quarter more.
-                    segment.header(guard).grow_above.store(keys + keys / 4 + 1, Ordering::Relaxed); // a hint, as above
-                    return Step::Flooded;
-                }
-            }
-        };
         self.publish(&old, &new, &mut growth, &locks, guard, trash);
         self.maybe_halve(&mut growth, guard, trash);
         if new.iter().any(|segment| is_flooded(*segment, guard)) { Step::Flooded } else { Step::Again }
@@ -183,36 +167,52 @@ impl Table {
         segment
     }
 
-    /// Two segments with one bit more, if that separates the keys and the directory can take them.
-    fn split(
+    /// What these segments hold, in one or two new ones. All their buckets are locked.
+    fn copy(&self, old: &[SegmentWord], hash_of: &impl Fn(Record<'_>) -> u64, guard: &Guard<'_>) -> Vec<SegmentWord> {
+        let mut placed = Vec::new();
+        for segment in old {
+            for index in 0..segment.buckets() {
+                segment.bucket_at(index, guard).for_each_word(guard, |word| placed.push((0, word)));
+            }
+        }
+        hash_all(&mut placed, hash_of, guard);
+        let (depth, prefix) = (old[0].depth(), old[0].header(guard).prefix);
+        if old.len() == 2 {
+            vec![self.fill(prefix & !bit(depth - 1), depth - 1, &placed, guard)]
+        } else if buckets_for(placed.len() as u64) <= self.buckets_max(prefix, depth) {
+            vec![self.fill(prefix, depth, &placed, guard)]
+        } else {
+            let is_upper = |(hash, _): &&Placed| hash & bit(depth) != 0;
+            let (upper, lower): (Vec<Placed>, Vec<Placed>) = placed.iter().partition(is_upper);
+            vec![self.fill(prefix, depth + 1, &lower, guard), self.fill(prefix | bit(depth), depth + 1, &upper, guard)]
+        }
+    }
+
+    /// Whether the directory tells segments of this depth apart. It is doubled for that, unless it is long for a few already.
+    fn has_room_for(
         &self,
-        segment: SegmentWord,
+        depth: u32,
         growth: &mut MutexGuard<'_, Growth>,
-        placed: Vec<Placed>,
         guard: &Guard<'_>,
         trash: &mut Trash,
-    ) -> Option<Vec<SegmentWord>> {
-        let (depth, prefix) = (segment.depth(), segment.header(guard).prefix);
-        let (upper, lower): (Vec<Placed>, Vec<Placed>) = placed.iter().partition(|(hash, _)| hash & bit(depth) != 0);
+    ) -> bool {
         let (entries, bits) = self.entries(guard);
-        if depth == bits {
-            if entries.len() as u64 * 2 > growth.segments * ENTRIES_PER_SEGMENT_MAX {
-                return None;
-            }
-            // In one go, since it may be megabytes and others may wait for it.
-            let mut doubled = Vec::with_capacity(2 * entries.len());
-            for entry in entries {
-                let segment = entry.load(Ordering::Relaxed); // the directory only changes under the lock that is held
-                doubled.extend([AtomicU64::new(segment), AtomicU64::new(segment)]);
-            }
-            self.bytes.fetch_add(8 * entries.len() as u64, Ordering::Relaxed); // a count
-            trash.retire(self.replace_directory(doubled));
-            growth.deepest = 0;
+        if depth <= bits {
+            return true;
         }
-        Some(vec![
-            self.fill(prefix, depth + 1, &lower, guard),
-            self.fill(prefix | bit(depth), depth + 1, &upper, guard),
-        ])
+        if entries.len() as u64 * 2 > growth.segments * ENTRIES_PER_SEGMENT_MAX {
+            return false;
+        }
+        // In one go, since it may be megabytes and others may wait for it.
+        let mut doubled = Vec::with_capacity(2 * entries.len());
+        for entry in entries {
+            let segment = entry.load(Ordering::Relaxed); // the directory only changes under the lock that is held
+            doubled.extend([AtomicU64::new(segment), AtomicU64::new(segment)]);
+        }
+        self.bytes.fetch_add(8 * entries.len() as u64, Ordering::Relaxed); // a count
+        trash.retire(self.replace_directory(doubled));
+        growth.deepest = 0;
+        true
     }
 
     /// Readers and writers go to `new` from here on.
@@ -246,17 +246,22 @@ impl Table {
         growth.segments = growth.segments + new.len() as u64 - old.len() as u64;
         growth.deepest = growth.deepest + deepest(new) - deepest(old);
         for segment in old {
-            let mut bytes = segment.bytes();
-            for index in 0..segment.buckets() {
-                let mut chained = segment.bucket_at(index, guard).chained(guard);
-                while let Some(bucket) = chained {
-                    bytes += size_of_val(bucket) as u64;
-                    chained = bucket.chained(guard);
-                }
-            }
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed); // a count
-            trash.retire(segment.into_garbage(bytes));
+            self.discard(*segment, guard, trash);
         }
+    }
+
+    /// Retires a segment that is not in use any more, or never was: its memory, not that of its keys.
+    fn discard(&self, segment: SegmentWord, guard: &Guard<'_>, trash: &mut Trash) {
+        let mut bytes = segment.bytes();
+        for index in 0..segment.buckets() {
+            let mut chained = segment.bucket_at(index, guard).chained(guard);
+            while let Some(bucket) = chained {
+                bytes += size_of_val(bucket) as u64;
+                chained = bucket.chained(guard);
+            }
+        }
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed); // a count
+        trash.retire(segment.into_garbage(bytes));
     }
 
     /// Gives back half of the directory while no segment needs all of its bits.
