@@ -31,7 +31,8 @@ pub struct Config {
     pub journal: bool,
     /// Older versions kept of each key; 0 for those alone that someone reads.
     pub history: usize,
-    /// Most bytes of memory; writes that need more are refused.
+    /// Most bytes of memory; writes that bring more are refused, whatever they replace. What a write adds to the index, and what
+    /// others bring at the same moment, may exceed it by some kilobytes.
     pub memory_bytes_max: u64,
     /// Most transactions at one time.
     pub transactions_max: usize,

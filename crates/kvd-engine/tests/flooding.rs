@@ -141,3 +141,30 @@ fn batches_of_unchosen_keys_raise_no_alarm() {
         assert_eq!(engine.stats().rekeyed, 0, "{segment_buckets_max} buckets a segment");
     }
 }
+
+/// Whoever goes through a list and deletes what it names leaves the rest close together.
+#[test]
+fn deletions_in_order_of_hash_raise_no_alarm() {
+    for keys in [1_000, 5_000, 50_000] {
+        for at_once in [1, 100, 1_000, 5_000] {
+            let (engine, mut worker) = open(63);
+            let keys: Vec<_> = (0..keys).map(candidate).collect();
+            keys.chunks(1_000).for_each(|keys| multi_set(&engine, &mut worker, keys));
+            let full = engine.stats().totals.index_bytes;
+            let listed = list(&engine, &mut worker, usize::MAX);
+            for (round, deleted) in listed.chunks(at_once).enumerate() {
+                let deletes = deleted.iter().cloned().map(Delete::new).collect();
+                engine.execute(&mut worker, &Command::MultiDelete { deletes, require_all: true }).unwrap();
+                // One new key for twenty that go: where there is room, and where there is not.
+                let new = (round * at_once / 20..(round + 1) * at_once / 20).map(|n| candidate(CANDIDATES + n));
+                new.for_each(|key| set(&engine, &mut worker, &key));
+            }
+            assert_eq!(engine.stats().rekeyed, 0, "{} keys, {at_once} at once", keys.len());
+            let left = list(&engine, &mut worker, usize::MAX);
+            assert_eq!(engine.stats().totals.keys, left.len() as u64);
+            assert_found(&engine, &mut worker, &left);
+            let totals = engine.stats().totals;
+            assert!(totals.index_bytes < full / 3, "{} of {full} bytes for {} keys", totals.index_bytes, left.len());
+        }
+    }
+}

@@ -36,8 +36,8 @@ pub enum Error {
     /// Something is larger than the configured limit.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
-    /// The cursor is of another store, or of this one before it was restarted.
-    #[error("the cursor belongs to another store; begin the walk again without a cursor")]
+    /// The cursor is of another store, of this one before it was restarted, or of before its keys were put into another order.
+    #[error("the cursor is of another store, or of another order of its keys; begin the walk again without a cursor")]
     StaleCursor,
     /// The state that a transaction, a list or an export was reading is no longer kept: it grew too old, or memory ran short.
     #[error("the state of revision {revision} is no longer kept; begin again at the newest")]

@@ -205,7 +205,7 @@ mod tests {
     use crate::engine::{Config, Engine};
     use crate::index::bucket::SLOTS;
     use crate::index::hash::Hashing;
-    use crate::index::resize::grow_above;
+    use crate::index::resize::bounds;
     use crate::index::segment::BUCKETS_MAX;
 
     /// Lines of the longest chain, in all tables that commits look at.
@@ -244,7 +244,7 @@ mod tests {
         }
         let mut chosen = (0..3_000u64).map(|number| [first_half, number.to_le_bytes()].concat());
         // A segment is looked at when it grows: until then all that it has room for may be chosen.
-        let room = grow_above(BUCKETS_MAX) as usize;
+        let room = bounds(BUCKETS_MAX, 0).end as usize;
         let noticed = chosen.by_ref().map(|key| set(&key)).find(|(longest, rekeyed)| {
             assert!(*longest <= room / SLOTS + 2, "{longest} lines unnoticed");
             *rekeyed == 1

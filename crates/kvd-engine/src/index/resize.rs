@@ -12,6 +12,8 @@
 //!
 //! The growth is by a quarter or less, not by double: the index stays 58 to 71% full, and each step copies at most 63 buckets.
 
+use std::ops::Range;
+
 use super::bucket::Locked;
 use super::record::Record;
 use super::segment::SegmentWord;
@@ -32,20 +34,25 @@ const KEYS_PER_BUCKET_GROWN_CENTI: u64 = if cfg!(kvd_loom) { 70 } else { 440 };
 /// A segment shrinks when it has fewer keys than this for each bucket.
 const KEYS_PER_BUCKET_MIN: u64 = 2;
 
-/// The directory is not doubled when it has more entries for each segment than this: hashes that agree in so many bits are
-/// chosen, not found.
+/// The directory is not doubled when it has more entries for each segment than this: few hashes agree in so many bits, unless
+/// they were chosen or the others are gone.
 const ENTRIES_PER_SEGMENT_MAX: u64 = 64;
 
 /// Keys of one bucket from which on they are taken for chosen.
 const FLOODED_KEYS: usize = 48;
 
-/// Keys above which a segment of so many buckets is to grow.
-pub(super) fn grow_above(buckets: usize) -> u64 {
-    buckets as u64 * KEYS_PER_BUCKET_MAX
+/// Keys of one bucket that no shrinking brings about: what is left after deletions in order of hash lies close together.
+const CROWDED_KEYS: usize = 21;
+
+/// Keys below which a segment of so many buckets is to shrink, and above which it is to grow.
+pub(super) fn bounds(buckets: usize, depth: u32) -> Range<u64> {
+    let is_least = buckets == 1 && depth == 0;
+    let fewest = if is_least { 0 } else { buckets as u64 * KEYS_PER_BUCKET_MIN };
+    fewest..buckets as u64 * KEYS_PER_BUCKET_MAX
 }
 
-fn has_too_few(segment: SegmentWord, keys: u64) -> bool {
-    keys < segment.buckets() as u64 * KEYS_PER_BUCKET_MIN && (segment.buckets() > 1 || segment.depth() > 0)
+fn has_too_few(segment: SegmentWord, keys: u64, guard: &Guard<'_>) -> bool {
+    keys < segment.header(guard).shrink_below.load(Ordering::Relaxed) // a hint
 }
 
 /// Buckets for so many keys. With its header a segment has 4 to 7 times a power of 2 lines: allocators round other sizes up to
@@ -66,20 +73,23 @@ pub(super) enum Step {
     Flooded,
 }
 
-/// Whether a segment with room for its keys has a bucket with far too many: some five are expected; that chance puts more than
-/// 48 there has a probability below 10^-30.
+/// Whether a segment that has just grown, and has room for its keys, has a bucket with far too many: some five are expected; that
+/// chance puts more than 48 there has a probability below 10^-30.
 fn is_flooded(segment: SegmentWord, guard: &Guard<'_>) -> bool {
     let header = segment.header(guard);
     // Relaxed, both: its locks are not held any more, but a few keys more or fewer make no difference.
-    if header.keys.load(Ordering::Relaxed) > header.grow_above.load(Ordering::Relaxed) {
-        return false;
-    }
+    let has_room = header.keys.load(Ordering::Relaxed) <= header.grow_above.load(Ordering::Relaxed);
+    has_room && most_keys(segment, guard) > FLOODED_KEYS
+}
+
+/// Keys of the fullest bucket.
+fn most_keys(segment: SegmentWord, guard: &Guard<'_>) -> usize {
     let keys = |index: usize| {
         let mut keys = 0;
         segment.bucket_at(index, guard).for_each_word(guard, |_| keys += 1);
         keys
     };
-    (0..segment.buckets()).any(|index| keys(index) > FLOODED_KEYS)
+    (0..segment.buckets()).map(keys).max().unwrap_or(0)
 }
 
 /// A slot's word and the hash of its key.
@@ -92,7 +102,7 @@ impl Table {
         let header = segment.header(guard);
         // Relaxed, both: hints; the count is exact under the locks.
         let keys = header.keys.load(Ordering::Relaxed);
-        keys > header.grow_above.load(Ordering::Relaxed) || has_too_few(segment, keys)
+        keys > header.grow_above.load(Ordering::Relaxed) || has_too_few(segment, keys, guard)
     }
 
     /// Resizes the segment of `hash` if it has more or fewer keys than it should: one step, after which more may be due.
@@ -108,36 +118,40 @@ impl Table {
             return Step::Done;
         }
         let keys = segment.header(guard).keys.load(Ordering::Relaxed); // a hint, as above
+        let is_growing = !has_too_few(segment, keys, guard);
         let sibling = self.sibling_to_merge(segment, guard);
-        if sibling.is_none() && has_too_few(segment, keys) && buckets_for(keys) >= segment.buckets() {
+        if sibling.is_none() && !is_growing && buckets_for(keys) >= segment.buckets() {
             return Step::Done;
         }
         let mut old = vec![segment];
         old.extend(sibling);
         let Some(locks) = lock_all(&old, guard) else { return Step::Done };
         let new = self.copy(&old, hash_of, guard);
+        let header = segment.header(guard);
+        let keys = header.keys.load(Ordering::Relaxed); // exact under the locks
+        if !is_growing && new.iter().any(|segment| most_keys(*segment, guard) > CROWDED_KEYS) {
+            new.into_iter().for_each(|segment| self.discard(segment, guard, trash));
+            header.shrink_below.store(keys / 2, Ordering::Relaxed); // a hint, as above
+            return Step::Done;
+        }
         let mut growth = lock(&self.growth);
         if new.iter().any(|segment| !self.has_room_for(segment.depth(), &mut growth, guard, trash)) {
-            // Splitting would not separate the keys: they chain, and it is tried again with a quarter more.
+            // The directory would be long for a few: the keys chain, and it is tried again with a quarter more.
             drop(growth);
-            for segment in new {
-                self.discard(segment, guard, trash);
-            }
-            let header = segment.header(guard);
-            let keys = header.keys.load(Ordering::Relaxed); // exact under the locks
+            new.into_iter().for_each(|segment| self.discard(segment, guard, trash));
             header.grow_above.store(keys + keys / 4 + 1, Ordering::Relaxed); // a hint, as above
-            return Step::Flooded;
+            return if most_keys(segment, guard) > FLOODED_KEYS { Step::Flooded } else { Step::Done };
         }
         self.publish(&old, &new, &mut growth, &locks, guard, trash);
         self.maybe_halve(&mut growth, guard, trash);
-        if new.iter().any(|segment| is_flooded(*segment, guard)) { Step::Flooded } else { Step::Again }
+        if is_growing && new.iter().any(|segment| is_flooded(*segment, guard)) { Step::Flooded } else { Step::Again }
     }
 
     /// The other half of what was one segment once, if together they fit well into one.
     fn sibling_to_merge(&self, segment: SegmentWord, guard: &Guard<'_>) -> Option<SegmentWord> {
         let keys = |segment: SegmentWord| segment.header(guard).keys.load(Ordering::Relaxed); // a hint
         let depth = segment.depth();
-        if depth == 0 || !has_too_few(segment, keys(segment)) {
+        if depth == 0 || !has_too_few(segment, keys(segment), guard) {
             return None;
         }
         let sibling = self.segment(segment.header(guard).prefix ^ bit(depth - 1), guard);
@@ -156,7 +170,7 @@ impl Table {
     /// A new segment with these keys.
     fn fill(&self, prefix: u64, depth: u32, placed: &[Placed], guard: &Guard<'_>) -> SegmentWord {
         let buckets = buckets_for(placed.len() as u64).min(self.shape.buckets_max);
-        let segment = SegmentWord::new(prefix, depth, buckets, grow_above(buckets));
+        let segment = SegmentWord::new(prefix, depth, buckets, bounds(buckets, depth));
         let mut bytes = segment.bytes();
         for (hash, word) in placed {
             bytes += segment.bucket_at(segment.index_of(*hash), guard).fill(*word, guard);

@@ -10,6 +10,7 @@
 //! Buckets are in order of hash, so a walk over all keys has the next hash as its cursor.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ops::Range;
 use std::ptr::NonNull;
 
 use super::bucket::Bucket;
@@ -40,6 +41,8 @@ pub(super) struct Header {
     pub(super) keys: AtomicU64,
     /// It is to be rebuilt when it has more keys than this. Raised when a split would not help.
     pub(super) grow_above: AtomicU64,
+    /// It is to be rebuilt when it has fewer keys than this. Lowered when that would crowd what is left.
+    pub(super) shrink_below: AtomicU64,
     /// No key in it expires before this, in milliseconds. Lowered by writers, recomputed by the sweep.
     pub(super) earliest_expiry: AtomicU64,
     /// The segments that have its keys now, by the hash's next bit; 0 while it is in use. Stored once, before its buckets are
@@ -48,15 +51,16 @@ pub(super) struct Header {
 }
 
 impl SegmentWord {
-    /// An empty segment.
-    pub(super) fn new(prefix: u64, depth: u32, buckets: usize, grow_above: u64) -> SegmentWord {
+    /// An empty segment. It is to be rebuilt when it has fewer keys than `bounds` begin with, or more than they end with.
+    pub(super) fn new(prefix: u64, depth: u32, buckets: usize, bounds: Range<u64>) -> SegmentWord {
         assert!((1..=BUCKETS_MAX).contains(&buckets) && depth < 48, "a segment of {buckets} buckets at depth {depth}");
         let (pointer, align) = allocate(buckets);
         let header = Header {
             prefix,
             align,
             keys: AtomicU64::new(0),
-            grow_above: AtomicU64::new(grow_above),
+            grow_above: AtomicU64::new(bounds.end),
+            shrink_below: AtomicU64::new(bounds.start),
             earliest_expiry: AtomicU64::new(u64::MAX),
             forward: [AtomicU64::new(0), AtomicU64::new(0)],
         };

@@ -48,7 +48,7 @@ pub(super) struct Growth {
 impl Table {
     pub(crate) fn new(shape: Shape) -> Table {
         assert!((1..=BUCKETS_MAX).contains(&shape.buckets_max), "a segment has 1 to {BUCKETS_MAX} buckets");
-        let segment = SegmentWord::new(0, 0, 1, super::resize::grow_above(1));
+        let segment = SegmentWord::new(0, 0, 1, super::resize::bounds(1, 0));
         let bytes = AtomicU64::new(segment.bytes() + 8);
         Table {
             directory: AtomicU64::new(publishable(vec![AtomicU64::new(segment.0)])),
