@@ -23,6 +23,7 @@ run: build ## Start the server in the background, its data under ./data
 		$(BIN)/kvd start --data-dir $(DATA); \
 	fi
 	@ln -sfn $(BIN)/kvcli kvcli
+	@ln -sfn $(BIN)/kvd kvd
 	@echo
 	@echo 'Next:'
 	@echo '  ./kvcli set key1=val,key2=123,key3=xyz'
@@ -116,8 +117,7 @@ uninstall: ## Remove what `make install` installed
 
 clean: ## Remove what was built; ./data stays
 	$(CARGO) clean
-	rm -f kvcli
-	rm -f kvcli
+	rm -f kvcli kvd
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

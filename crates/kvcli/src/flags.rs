@@ -86,7 +86,7 @@ Examples:
   kvcli get user:1
   kvcli get key1,key2,key3
   kvcli get -k 'a,b=c' > value.bin
-  kvcli list -0 | kvcli get --keys-from - -0 -o ndjson")]
+  kvcli list -0 | xargs -0 -n 1000 kvcli get -o ndjson --")]
     Get(Keys),
 
     /// Give keys a value, all of them or none
