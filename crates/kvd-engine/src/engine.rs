@@ -190,7 +190,7 @@ impl Engine {
     }
 
     /// Removes keys whose time has come, in at most `segments` segments of the index. Returns how long the one that waited
-    /// longest had been due, in milliseconds.
+    /// longest had been due, in milliseconds. While keys move to another table, some may be passed over until they have moved.
     pub fn sweep(&self, worker: &mut Worker, segments: usize) -> u64 {
         let lag_ms = expire::sweep(self.store(worker), worker, segments);
         worker.trash.tidy();

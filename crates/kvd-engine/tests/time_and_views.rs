@@ -66,6 +66,8 @@ struct World {
     /// The states of all revisions, for those that become visible later.
     history: Vec<State>,
     now_ms: u64,
+    /// Whether keys may be moving to the keyed hash.
+    is_rekeying: bool,
     sealed: usize,
     visible: usize,
     views: Vec<(View, State, u64)>,
@@ -87,6 +89,7 @@ impl World {
             state: State::new(),
             history: vec![State::new()],
             now_ms: 0,
+            is_rekeying: false,
             sealed: 0,
             visible: 0,
             views: Vec::new(),
@@ -178,6 +181,12 @@ impl World {
                 self.engine.sweep(&mut self.worker, usize::MAX);
                 while self.engine.maintain(&mut self.worker) {}
                 self.engine.sweep(&mut self.worker, usize::MAX);
+                if self.is_rekeying {
+                    // What moves meanwhile may be passed over until it has moved.
+                    while self.engine.maintain(&mut self.worker) {}
+                    self.is_rekeying = false;
+                    self.engine.sweep(&mut self.worker, usize::MAX);
+                }
                 // A sweep is a commit for each segment with expired keys: how many is the index's business.
                 let now_ms = self.now_ms;
                 self.state.retain(|_, stored| stored.expires_at_ms.is_none_or(|at| at > now_ms));
@@ -193,8 +202,14 @@ impl World {
                 self.state.clear();
                 self.committed();
             }
-            Step::Rekey => self.engine.rekey(&mut self.worker),
-            Step::Maintain => while self.engine.maintain(&mut self.worker) {},
+            Step::Rekey => {
+                self.engine.rekey(&mut self.worker);
+                self.is_rekeying = true;
+            }
+            Step::Maintain => {
+                while self.engine.maintain(&mut self.worker) {}
+                self.is_rekeying = false;
+            }
             Step::BeginView => {
                 let view = self.engine.view().unwrap();
                 assert_eq!(view.revision().0 as usize, self.visible);

@@ -135,14 +135,15 @@ impl Root {
 
     /// `kept` bytes of older versions came, `freed` went.
     pub(super) fn count_held(&self, kept: u64, freed: u64) {
-        self.held.fetch_add(kept.wrapping_sub(freed), Ordering::Relaxed); // a count that stands for nothing but itself
+        self.held.fetch_add(kept.wrapping_sub(freed), Ordering::Release); // pairs with the load in `held_bytes`
     }
 
     /// Bytes of versions beside the newest of each key, and of all that was cleared and is still kept.
     pub(super) fn held_bytes(&self, guard: &Guard<'_>) -> u64 {
-        // Wrapping: what is counted in one root may go in the next. Relaxed, all: counts.
-        let own = self.held.load(Ordering::Relaxed);
-        let moved = self.next(guard).map_or(0, |next| next.held.load(Ordering::Relaxed)); // as above
+        // Wrapping: what is counted in one root may go in the next. So that one first: who sees there that bytes went sees here
+        // that they had come, or the sum could be below zero. Acquire: pairs with the count in `count_held`.
+        let moved = self.next(guard).map_or(0, |next| next.held.load(Ordering::Acquire));
+        let own = self.held.load(Ordering::Relaxed); // as above
         let before = self.before(guard).map_or(0, |before| before.all_bytes(guard));
         own.wrapping_add(moved).wrapping_add(before)
     }
