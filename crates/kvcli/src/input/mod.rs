@@ -72,7 +72,8 @@ fn check_count(keys: usize) -> Result<(), Failure> {
         return Ok(());
     }
     let error = anyhow::anyhow!("{keys} keys are too many for one command, which takes at most {KEYS_MAX}");
-    Err(Failure::new(Exit::Limit, error).hint(format!("split them: `xargs -0 -n {KEYS_MAX}` does, after keys that end with NUL")))
+    Err(Failure::new(Exit::Limit, error)
+        .hint(format!("split them: `xargs -0 -n {KEYS_MAX}` does, after keys that end with NUL")))
 }
 
 /// Base64 as people have it: either alphabet, with or without padding.

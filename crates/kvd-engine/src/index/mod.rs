@@ -236,6 +236,7 @@ impl Index {
         let hash_of = |record: Record<'_>| self.hashing.place(self.hash(record.key()), root.is_keyed);
         let step = root.table.resize(hash, &hash_of, guard, trash);
         if step == Step::Flooded && !root.is_keyed {
+            root.flooded.store(hash, Ordering::Relaxed); // a hint, see `move_some`
             self.begin_rekey(root, guard);
         }
         step

@@ -26,6 +26,9 @@ use crate::sync::{Ordering, lock};
 /// `moved_below` when no bucket is left.
 pub(super) const ALL_MOVED: u64 = u64::MAX;
 
+/// `flooded` when no bucket is.
+pub(super) const NONE: u64 = u64::MAX;
+
 /// A key on its way.
 struct Moving<'g> {
     word: Word,
@@ -74,6 +77,11 @@ impl Index {
     ) -> bool {
         let root = root::resolve(&self.root, horizon, guard);
         let Some(next) = root.next(guard) else { return false };
+        // Relaxed: any bucket may be moved at any time; a bucket that was just found too full had better be the next.
+        let flooded = root.flooded.swap(NONE, Ordering::Relaxed);
+        if flooded != NONE {
+            self.move_bucket(root, next, flooded, &mut note, guard, trash);
+        }
         for _ in 0..buckets {
             let from = root.moved_below.load(Ordering::Relaxed); // a hint: who is late finds a bucket that has moved
             if from == ALL_MOVED {
@@ -110,16 +118,18 @@ impl Index {
             let Some(locks) = lock_all(bucket, &planned, guard) else { continue };
             // What came before the lock was there may have a home that is not locked.
             let keys = self.keys_to_move(bucket, next, guard);
-            if keys.iter().any(|key| !is_locked(key.bucket, &locks)) {
+            if keys.iter().any(|key| lock_of(key.bucket, &locks).is_none()) {
                 continue;
             }
+            let old = lock_of(bucket, &locks).expect("it was locked with them");
             if planted::is(Bug::MovedBeforeStored) {
-                locks.iter().find(|lock| std::ptr::eq(lock.bucket, bucket)).expect("it is locked").set_moved();
+                old.set_moved();
             }
             for key in &keys {
-                self.store_moved(next, key, &locks, note, guard);
+                let home = lock_of(key.bucket, &locks).expect("that was just seen");
+                self.store_moved(next, key, home, note, guard);
             }
-            locks.iter().find(|lock| std::ptr::eq(lock.bucket, bucket)).expect("it is locked").set_moved();
+            old.set_moved();
             drop(locks);
             for key in keys {
                 if next.table.is_resize_due(key.segment, guard) {
@@ -146,11 +156,10 @@ impl Index {
         &self,
         next: &Root,
         key: &Moving<'_>,
-        locks: &[Locked<'_>],
+        home: &Locked<'_>,
         note: &mut impl FnMut(Revision, u64),
         guard: &Guard<'_>,
     ) {
-        let home = locks.iter().find(|lock| std::ptr::eq(lock.bucket, key.bucket)).expect("its home is locked");
         let bytes = home.reserve(1, guard);
         next.table.bytes.fetch_add(bytes, Ordering::Relaxed); // a count that stands for nothing but itself
         home.vacant(guard).store(key.word.with_tag(Word::tag_of(key.hash)));
@@ -193,8 +202,10 @@ fn lock_all<'g>(bucket: &'g Bucket, keys: &[Moving<'g>], _guard: &'g Guard<'_>) 
     Some(locks)
 }
 
-fn is_locked(bucket: &Bucket, locks: &[Locked<'_>]) -> bool {
-    locks.iter().any(|lock| std::ptr::eq(lock.bucket, bucket))
+/// The lock of this bucket, if it is among them.
+fn lock_of<'l, 'g>(bucket: &Bucket, locks: &'l [Locked<'g>]) -> Option<&'l Locked<'g>> {
+    let address = |bucket: &Bucket| std::ptr::from_ref(bucket).addr();
+    locks.binary_search_by_key(&address(bucket), |lock| address(lock.bucket)).ok().map(|at| &locks[at])
 }
 
 #[cfg(test)]

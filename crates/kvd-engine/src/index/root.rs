@@ -20,6 +20,7 @@ use kvd_types::Revision;
 
 use super::bucket::Bucket;
 use super::hash::{Hashed, Hashing};
+use super::rekey;
 use super::segment::SegmentWord;
 use super::table::{Shape, Table};
 use super::version::{Horizon, Newest};
@@ -42,6 +43,8 @@ pub(crate) struct Root {
     next: AtomicPtr<Root>,
     /// All buckets of lower hashes have moved to `next`; a hint where to go on. None is left when it is all ones.
     pub(super) moved_below: AtomicU64,
+    /// A hash of the bucket that was last found to have far too many keys: it is moved before the others.
+    pub(super) flooded: AtomicU64,
     /// Bytes of versions beside the newest of each key.
     held: AtomicU64,
     /// Bytes of the newest versions when they were cleared; 0 before.
@@ -67,6 +70,7 @@ impl Root {
             is_keyed,
             next: AtomicPtr::new(null_mut()),
             moved_below: AtomicU64::new(0),
+            flooded: AtomicU64::new(rekey::NONE),
             held: AtomicU64::new(0),
             cleared: AtomicU64::new(0),
         })
