@@ -279,7 +279,7 @@ fn page(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) ->
     if list.cursor.is_some_and(|cursor| cursor.is_keyed != is_keyed) {
         return Err(Reordered);
     }
-    let mut from = list.cursor.map_or(0, |cursor| store.index.from_cursor(cursor.next_hash, &worker.reader.pin()));
+    let mut from = list.cursor.map_or(0, |cursor| store.index.hash_at_cursor(cursor.next_hash, &worker.reader.pin()));
     let mut page = Page { revision: pinned.revision, ..Page::default() };
     let mut budget = Budget { items: list.limit.max(1), records: LIST_RECORDS_EXAMINED_MAX, bytes: LIST_BYTES_MAX };
     let mut last_hash = None;

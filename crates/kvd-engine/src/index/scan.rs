@@ -33,7 +33,7 @@ impl Index {
     }
 
     /// The hash that a cursor says is next.
-    pub(crate) fn from_cursor(&self, cursor: u64, guard: &Guard<'_>) -> u64 {
+    pub(crate) fn hash_at_cursor(&self, cursor: u64, guard: &Guard<'_>) -> u64 {
         if planted::is(Bug::CursorIsPlace) { self.newest(guard).table.first_hash(cursor as usize) } else { cursor }
     }
 
