@@ -1,24 +1,29 @@
 //! Emptying the store: a commit on the root of the index, the same few stores for ten keys or ten million. Knows nothing of what
 //! a root is.
 
+use kvd_journal::{BatchSize, Encoded, Purpose};
 use kvd_types::{Effect, Error, Reply};
 
 use crate::engine::{Store, Worker};
 use crate::sequence::Batch;
-use crate::settle;
+use crate::{flusher, settle};
 
 /// All keys go, at one revision. Who reads an earlier one goes on seeing them.
 pub(crate) fn clear(store: &Store, worker: &mut Worker) -> Result<Reply, Error> {
-    let batch = store.journal.then(|| Batch::new(vec![Effect::Clear]));
+    let reservation = flusher::reserve(store, BatchSize::EMPTY.clear(), Purpose::Delete)?;
+    let encoded = || Encoded::new(&[Effect::Clear]).expect("a clear is small");
+    let batch = store.journal.then(|| Batch::new(encoded(), reservation));
     let guard = worker.reader.pin();
     let cleared = store.index.clear(&guard, &mut worker.trash, |root| {
         let mut seq = store.sequence.enter();
-        store.check_open()?;
+        store.check_writable()?;
         Ok(seq.commit_clear(batch, |revision, data_bytes| root.set_since(revision, data_bytes, &guard)))
     });
     drop(guard);
     let (revision, deleted) = cleared?;
+    worker.position = revision;
     worker.counters.deletes(usize::try_from(deleted).unwrap_or(usize::MAX), 0);
+    store.waiting.ring();
     settle::settle_due(store, worker, 0);
     Ok(Reply::Cleared { revision, deleted })
 }

@@ -3,7 +3,7 @@
 use kvd_types::Error;
 
 use crate::index::Hashed;
-use crate::write::Item;
+use crate::item::Item;
 
 /// The lowest pair of items that name one key, if there is one.
 pub(crate) fn refuse(items: &[Item<'_>]) -> Result<(), Error> {

@@ -1,10 +1,11 @@
 //! The engine's door: open, execute, transactions, time, stats, close. Owns the parts and brings each command to the one that
 //! carries it out; knows nothing of how they do it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kvd_types::{Command, Epoch, Error, Limits, Reply, Revision};
 
+use crate::flusher::Journal;
 use crate::index::{Index, ReadPoints, Shape};
 use crate::read::Found;
 use crate::reclaim::{Collector, Reader, Trash};
@@ -13,6 +14,7 @@ use crate::settle::Settling;
 use crate::stats::{Counters, Registry, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::transaction::{Update, View};
+use crate::waiting::Waiting;
 use crate::{clear, expire, read, room, write};
 
 /// What a store is opened with. The engine draws no random numbers of its own, so the same configuration and the same
@@ -27,7 +29,7 @@ pub struct Config {
     pub limits: Limits,
     /// When readers see a commit.
     pub visibility: Visibility,
-    /// Whether commits are queued for a journal; who sets this takes them by [`Engine::seal`].
+    /// Whether commits are queued for someone who takes them by [`Engine::seal`]. [`Engine::recover`] brings a journal itself.
     pub journal: bool,
     /// Older versions kept of each key; 0 for those alone that someone reads.
     pub history: usize,
@@ -69,13 +71,20 @@ pub(crate) struct Store {
     pub(crate) settling: Settling,
     pub(crate) epoch: Epoch,
     pub(crate) limits: Limits,
+    /// Whether commits are queued.
     pub(crate) journal: bool,
+    /// Where they go; none where someone else takes them, or nobody. Set once, before anyone commits.
+    pub(crate) durable: OnceLock<Journal>,
+    /// Who waits for what is queued.
+    pub(crate) waiting: Waiting,
     pub(crate) memory_bytes_max: u64,
     /// Where the next sweep begins: a hash.
     pub(crate) sweep_from: AtomicU64,
     registry: Registry,
     /// Set once, by `close`.
     closed: AtomicBool,
+    /// Set once, when the journal fails.
+    failed: AtomicBool,
 }
 
 /// A thread's own part of an engine: its counters, its pin, and what it has retired. Make one for each thread that executes
@@ -87,6 +96,16 @@ pub struct Worker {
     pub(crate) trash: Trash,
     /// Room for the read points of a commit, so that none is allocated inside SEQ.
     pub(crate) points: ReadPoints,
+    /// What the answer to the last command waits for.
+    pub(crate) position: Revision,
+}
+
+impl Worker {
+    /// What the answer to the last command must wait for, by [`Engine::wait`] or [`Engine::reached`]: until readers see this
+    /// revision, a power cut can take back what it tells of. Revision 0 for what may leave at once.
+    pub fn position(&self) -> Revision {
+        self.position
+    }
 }
 
 impl Engine {
@@ -100,10 +119,13 @@ impl Engine {
             epoch: config.epoch,
             limits: config.limits,
             journal: config.journal,
+            durable: OnceLock::new(),
+            waiting: Waiting::default(),
             memory_bytes_max: config.memory_bytes_max,
             sweep_from: AtomicU64::new(0),
             registry: Registry::default(),
             closed: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
         }))
     }
 
@@ -111,7 +133,13 @@ impl Engine {
     pub fn worker(&self) -> Worker {
         let (reader, trash) = self.0.collector.join();
         let counters = self.0.registry.counters();
-        Worker { store: Arc::clone(&self.0), counters, reader, trash, points: ReadPoints::default() }
+        let (points, position) = (ReadPoints::default(), Revision(0));
+        Worker { store: Arc::clone(&self.0), counters, reader, trash, points, position }
+    }
+
+    /// The store, for who brings no worker.
+    pub(crate) fn parts(&self) -> &Store {
+        &self.0
     }
 
     /// The store, for who brings one of its own workers.
@@ -127,6 +155,7 @@ impl Engine {
     /// A refusal: nothing of the command has happened.
     pub fn execute(&self, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
         let store = self.store(worker);
+        worker.position = Revision(0);
         let result = run(store, worker, command);
         if result.is_err() {
             worker.counters.rejected(command);
@@ -210,15 +239,16 @@ impl Engine {
         self.store(worker).index.rekey(&worker.reader.pin());
     }
 
-    /// For the journal's writer: ends a group of commits and takes what is queued, in order of revision. The revision is that
+    /// For who takes what is queued: ends a group of commits and takes what is queued, in order of revision. The revision is that
     /// of the last one.
     pub fn seal(&self) -> (Revision, Vec<Batch>) {
         self.0.sequence.seal()
     }
 
-    /// For the journal's writer: what was sealed up to `revision` is on disk. Readers see it from now on.
+    /// For who takes what is queued: what was sealed up to `revision` is on disk. Readers see it from now on.
     pub fn make_visible(&self, revision: Revision) {
         self.0.sequence.make_visible(revision);
+        self.0.waiting.wake(&self.0.sequence, false);
     }
 
     /// Counters of this process and sizes of the store. The sizes of the data are those of one revision.
@@ -257,6 +287,21 @@ impl Store {
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         // Acquire: pairs with the store in `close`.
         if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Whether a commit may have its revision. Inside SEQ.
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        self.check_open()?;
+        // Acquire: pairs with the store in `fail`.
+        if self.failed.load(Ordering::Acquire) { Err(Error::JournalFailed) } else { Ok(()) }
+    }
+
+    /// The journal takes nothing any more: commits under way finish, later ones are refused.
+    pub(crate) fn fail(&self) {
+        // Release: pairs with the load in `check_writable`.
+        self.failed.store(true, Ordering::Release);
+        // As in `close`.
+        drop(self.sequence.enter());
     }
 }
 

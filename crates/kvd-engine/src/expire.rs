@@ -4,8 +4,9 @@
 use kvd_types::{Condition, Key};
 
 use crate::engine::{Store, Worker};
+use crate::item::{Item, Operation};
 use crate::sync::Ordering;
-use crate::write::{self, Item, Operation};
+use crate::write;
 
 /// Looks at `segments` segments, from where the last sweep ended. Returns how long the oldest key found had been due.
 pub(crate) fn sweep(store: &Store, worker: &mut Worker, segments: usize) -> u64 {
@@ -36,7 +37,7 @@ fn remove(store: &Store, worker: &mut Worker, expired: Vec<Vec<u8>>) {
     let keys: Vec<Key<'_>> = expired.into_iter().filter_map(|key| Key::new(key).ok()).collect();
     let expire = |key| Item { key, condition: &Condition::Always, operation: Operation::Expire };
     let items: Vec<Item<'_>> = keys.iter().map(expire).collect();
-    // Refused only when the store is closed: then nothing needs to go any more.
+    // Refused when the store is closed, or its disk full or failed: then they stay, unseen, and the next sweep finds them.
     if let Ok(committed) = write::commit_many(store, worker, &items, false) {
         // Not all that were found: one may have been given a later end meanwhile.
         worker.counters.expired(committed.changed);

@@ -74,6 +74,14 @@
 //! the words are stored in their new homes, then the old bucket is marked as moved, and whoever meets the mark goes on to the
 //! next root (`index/rekey`).
 //!
+//! # Durability
+//!
+//! [`Engine::recover`] opens the store of a directory, [`Engine::open`] one without. Commits are encoded and take their room
+//! in the journal before they lock anything; inside SEQ they are queued. The flusher's round ([`Engine::flush`]) brings what
+//! is queued to the disk. An answer may leave when readers see its position ([`Worker::position`], [`Engine::reached`]):
+//! `flusher` tells which command has which. Snapshots walk the index while it is in use ([`SnapshotRun`]), and the journal's
+//! tail makes one revision of them.
+//!
 //! # Reclamation
 //!
 //! | state of a record | who can reach it | how it gets there |
@@ -90,25 +98,35 @@ mod clear;
 mod duplicates;
 mod engine;
 mod expire;
+mod flusher;
 mod index;
+mod item;
 mod judge;
 mod planted;
 mod read;
 mod reclaim;
+mod recover;
 mod rekey;
 mod room;
 mod sequence;
 mod settle;
+mod snapshot;
 mod stats;
 mod sync;
 mod transaction;
+mod waiting;
+mod walk;
 mod write;
 
 pub use engine::{Config, Engine, Worker};
+pub use flusher::Durability;
 pub use read::Found;
+pub use recover::Loading;
 pub use sequence::{Batch, Visibility};
+pub use snapshot::{SnapshotRun, Snapshotted};
 pub use stats::{Operations, Stats, Totals};
 pub use transaction::{Update, View};
+pub use waiting::Reached;
 
-#[cfg(any(kvd_loom, kvd_shuttle))]
+#[cfg(any(kvd_loom, kvd_shuttle, feature = "planted"))]
 pub use planted::{Bug, plant};

@@ -1,11 +1,14 @@
-//! Mistakes that the tests must find: each is planted by name in a build for a model checker, and a test shows that it is
-//! caught. In every other build there are none, and the code that asks compiles to nothing.
+//! Mistakes that the tests must find: each is planted by name in a build for a model checker, or with the feature `planted`,
+//! and a test shows that it is caught. In every other build there are none, and the code that asks compiles to nothing.
 
 use crate::sync::Ordering;
 
 /// A mistake from the protocol's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(any(kvd_loom, kvd_shuttle)), expect(unreachable_pub, reason = "exported in a checker's build alone"))]
+#[cfg_attr(
+    not(any(kvd_loom, kvd_shuttle, feature = "planted")),
+    expect(unreachable_pub, reason = "exported for tests alone")
+)]
 pub enum Bug {
     /// The revision is taken outside SEQ, and published afterwards.
     RevisionOutsideSeq,
@@ -67,15 +70,29 @@ pub enum Bug {
     CountedOutsideSeq,
     /// The sizes change by what the reply says: an expired key that is overwritten counts as new.
     CountedByReply,
+    /// Who waits for an answer looks at VISIBLE, and takes the lock to wait afterwards.
+    CheckedThenRegistered,
+    /// What a condition refuses is answered before what it was judged by is on disk.
+    RefusedAtOnce,
+    /// The begin of an update is answered before what it reads is on disk.
+    BeginAtOnce,
+    /// After a sync readers see what was committed meanwhile, too.
+    VisibleIsLast,
+    /// The sweep removes keys without a word to the journal.
+    SweepNotJournalled,
+    /// Groups don't carry the store's time.
+    TimeNotJournalled,
+    /// A snapshot gets its name before its last commits are on disk.
+    SnapshotNotSynced,
 }
 
-#[cfg(any(kvd_loom, kvd_shuttle))]
+#[cfg(any(kvd_loom, kvd_shuttle, feature = "planted"))]
 std::thread_local! {
     static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
 }
 
-/// Plants a mistake into everything this operating-system thread runs. The checkers run all threads of a model on one.
-#[cfg(any(kvd_loom, kvd_shuttle))]
+/// Plants a mistake into everything this thread of the operating system runs. The checkers run all threads of a model on one.
+#[cfg(any(kvd_loom, kvd_shuttle, feature = "planted"))]
 pub fn plant(bug: Option<Bug>) {
     PLANTED.with(|planted| planted.set(bug));
 }
@@ -86,6 +103,17 @@ pub(crate) fn is(bug: Bug) -> bool {
     #[cfg(any(kvd_loom, kvd_shuttle))]
     return PLANTED.with(|planted| planted.get() == Some(bug));
     #[cfg(not(any(kvd_loom, kvd_shuttle)))]
+    {
+        let _ = bug;
+        false
+    }
+}
+
+/// The same where the disk is far slower than asking, and in tests on simulated disks too.
+pub(crate) fn is_at_disk(bug: Bug) -> bool {
+    #[cfg(any(kvd_loom, kvd_shuttle, feature = "planted"))]
+    return PLANTED.with(|planted| planted.get() == Some(bug));
+    #[cfg(not(any(kvd_loom, kvd_shuttle, feature = "planted")))]
     {
         let _ = bug;
         false

@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 
+use kvd_journal::{Encoded, Reservation};
 use kvd_types::{Effect, Error, Revision};
 
 use crate::index::{Horizon, ReadPoints};
@@ -34,15 +35,22 @@ pub enum Visibility {
 pub struct Batch {
     /// The commit's.
     pub revision: Revision,
-    /// What it changed, all or nothing.
-    pub effects: Vec<Effect<'static>>,
+    /// What it changed, all or nothing, as bytes.
+    pub(crate) encoded: Encoded,
+    /// Its room in the journal; none where someone else than a journal takes what is queued.
+    pub(crate) reservation: Option<Reservation>,
     /// The commit queued before it.
     before: Option<Box<Batch>>,
 }
 
 impl Batch {
-    pub(crate) fn new(effects: Vec<Effect<'static>>) -> Box<Batch> {
-        Box::new(Batch { revision: Revision(0), effects, before: None })
+    pub(crate) fn new(encoded: Encoded, reservation: Option<Reservation>) -> Box<Batch> {
+        Box::new(Batch { revision: Revision(0), encoded, reservation, before: None })
+    }
+
+    /// What it changed, all or nothing.
+    pub fn effects(&self) -> Vec<Effect<'static>> {
+        self.encoded.effects()
     }
 }
 
@@ -237,6 +245,28 @@ impl Sequence {
         }
         batches.reverse();
         (sealed, batches)
+    }
+
+    /// A mistake to be planted: readers see what came while the group was synced.
+    pub(crate) fn make_all_visible(&self) {
+        let seq = self.enter();
+        self.visible.store(seq.state.last, Ordering::Release); // pairs with the load in `visible`
+    }
+
+    /// Whether commits are queued.
+    pub(crate) fn has_queued(&self) -> bool {
+        self.enter().state.queue.is_some()
+    }
+
+    /// Begins where a store was left: all that was loaded is visible. Before anyone else knows the store.
+    pub(crate) fn resume(&self, last: Revision, now_ms: u64) {
+        let mut seq = self.enter();
+        (seq.state.last, seq.state.sealed) = (last.0, last.0);
+        self.used.store(seq.state.totals.data_bytes(), Ordering::Relaxed); // a hint, see `used_bytes`
+        // Release, all: pair with the loads in `last`, `visible` and `now_ms`.
+        self.last.store(last.0, Ordering::Release);
+        self.visible.store(last.0, Ordering::Release); // as above
+        self.now.store(now_ms.max(self.now_ms()), Ordering::Release); // as above
     }
 
     /// The commits up to `revision` are on disk.

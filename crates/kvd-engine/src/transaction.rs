@@ -8,10 +8,11 @@ use kvd_types::{Condition, Entry, Error, ItemFailure, Key, List, Page, Revision,
 
 use crate::engine::{Engine, Store, Worker};
 use crate::index::{At, Newest};
+use crate::item::{Item, Operation};
 use crate::planted::{self, Bug};
 use crate::read;
 use crate::sequence::Pinned;
-use crate::write::{self, Item, Operation};
+use crate::write;
 
 /// A read point, given up when it is dropped.
 struct Point {
@@ -112,12 +113,18 @@ impl Update {
         self.point.pinned.revision
     }
 
+    /// What the answer to its begin must wait for: it reads the newest commits, and a power cut can take them back.
+    pub fn position(&self) -> Revision {
+        if planted::is_at_disk(Bug::BeginAtOnce) { Revision(0) } else { self.revision() }
+    }
+
     /// The value of a key: this transaction's own, or that of its revision.
     ///
     /// # Errors
     /// [`Error::SnapshotTooOld`] when the versions of this revision had to go.
     pub fn get(&mut self, engine: &Engine, worker: &mut Worker, key: &Key<'_>) -> Result<Option<Entry>, Error> {
         self.point.store(engine, worker);
+        worker.position = self.position();
         if let Some(written) = self.writes.get(key) {
             let entry = written.as_ref().map(|set| self.own_entry(set));
             worker.counters.get(entry.is_some());
@@ -181,6 +188,7 @@ impl Update {
     /// [`Error::Conflict`] names the keys that were changed; begin again. Otherwise as a batch of writes.
     pub fn commit(self, engine: &Engine, worker: &mut Worker) -> Result<Revision, Error> {
         let store = self.point.store(engine, worker);
+        worker.position = self.position();
         self.point.pinned.check()?;
         if self.writes.is_empty() {
             return Ok(self.revision());

@@ -3,7 +3,7 @@
 //!
 //! | step | can it fail? |
 //! |---|---|
-//! | make room | refused: nothing has happened |
+//! | make room, in memory and in the journal | refused: nothing has happened |
 //! | lock the homes of all keys read or written, by address | no |
 //! | judge conditions on the newest commits, at NOW | refused, or nothing to do: unlock |
 //! | build the records, find the slots, install nodes | no |
@@ -13,47 +13,23 @@
 //!
 //! *Short cut*: one key, and nobody reads below the newest (seen inside SEQ): no node; the slot takes the record at once.
 
-use bytes::Bytes;
-use kvd_types::{Condition, ContentType, Delete, Effect, Error, ItemFailure, Key, Reason, Reply, Revision, Set, Ttl};
+use kvd_journal::{Encoded, Reservation};
+use kvd_types::{Delete, Effect, Error, ItemFailure, Reply, Revision, Set};
 
 use crate::engine::{Store, Worker};
-use crate::index::{Change, Commit, Draft, Hashed, Home, Index, ReadPoints, Root, Target, Version};
+use crate::index::{Commit, Draft, Hashed, Home, Index, ReadPoints, Root, Target, Version};
+use crate::item::{self, Item, Operation};
 use crate::judge::{etag, holds};
 use crate::planted::{self, Bug};
 use crate::reclaim::{Guard, Trash};
 use crate::sequence::{Batch, Delta, Seq};
-use crate::{duplicates, rekey, room, settle};
+use crate::{duplicates, flusher, rekey, room, settle};
 
 /// Keys that every commit settles beside its own, so that what transactions held back is freed in passing.
 const SETTLED_IN_PASSING: usize = 4;
 
 /// Buckets that every commit re-keys while keys are moving.
 const MOVED_IN_PASSING: usize = 2;
-
-/// What a record takes beside key and value, at most: for the estimate of what a write needs.
-const RECORD_OVERHEAD_BYTES: u64 = 64;
-
-/// What is to happen to one key, if the condition holds.
-pub(crate) struct Item<'c> {
-    pub(crate) key: &'c Key<'c>,
-    pub(crate) condition: &'c Condition,
-    pub(crate) operation: Operation<'c>,
-}
-
-/// A change of one key.
-#[derive(Clone, Copy)]
-pub(crate) enum Operation<'c> {
-    Put {
-        value: &'c Bytes,
-        content_type: Option<&'c ContentType>,
-        ttl: Ttl,
-    },
-    Delete,
-    /// Removes the key if its time has come.
-    Expire,
-    /// The condition alone counts.
-    Check,
-}
 
 /// What a commit did.
 pub(crate) struct Committed {
@@ -65,24 +41,6 @@ pub(crate) struct Committed {
     pub(crate) changed: usize,
     /// Whether keys came or went, so that segments may have to grow or shrink.
     counted: bool,
-}
-
-impl<'c> Item<'c> {
-    pub(crate) fn put(set: &'c Set<'_>) -> Item<'c> {
-        let operation = Operation::Put { value: &set.value, content_type: set.content_type.as_ref(), ttl: set.ttl };
-        Item { key: &set.key, condition: &set.condition, operation }
-    }
-
-    pub(crate) fn removal(delete: &'c Delete<'_>) -> Item<'c> {
-        Item { key: &delete.key, condition: &delete.condition, operation: Operation::Delete }
-    }
-
-    fn needs_bytes(&self) -> u64 {
-        match self.operation {
-            Operation::Put { value, .. } => (self.key.len() + value.len()) as u64 + RECORD_OVERHEAD_BYTES,
-            _ => 0,
-        }
-    }
 }
 
 pub(crate) fn set(store: &Store, worker: &mut Worker, set: &Set<'_>) -> Result<Reply, Error> {
@@ -153,66 +111,13 @@ impl<'g> Current<'g> {
     /// What putting `draft` here, or nothing, does to the sizes. By what is stored, not by what the reply says: an expired key
     /// counts until it is removed or overwritten.
     fn delta(&self, draft: Option<&Draft>, delta: &mut Delta) {
-        let mut count = |record: crate::index::Record<'_>, sign: i64| {
-            let (key, value) = (record.key().len() as i64, record.value_len() as i64);
-            delta.keys += sign;
-            delta.key_bytes += sign * key;
-            delta.value_bytes += sign * value;
-            delta.record_bytes += sign * (record.bytes() as i64 - key - value);
-        };
         let gone = if planted::is(Bug::CountedByReply) { self.alive } else { self.newest };
         if let Some(newest) = gone {
-            count(newest.record, -1);
+            delta.count(newest.record, -1);
         }
         if let Some(draft) = draft {
-            count(draft.record(), 1);
+            delta.count(draft.record(), 1);
         }
-    }
-}
-
-/// The change of one key, ready to be installed.
-fn change(item: &Item<'_>, current: &Current<'_>, now_ms: u64) -> Change {
-    match item.operation {
-        Operation::Put { value, content_type, ttl } => {
-            let expires_at_ms = match ttl {
-                Ttl::None => None,
-                Ttl::Keep => current.alive.and_then(|version| version.record.expires_at_ms()),
-                Ttl::Ms(ms) => Some(now_ms.saturating_add(ms)),
-                Ttl::At(at) => Some(at),
-            };
-            Change::Put(Draft::new(item.key.as_bytes(), value, content_type, expires_at_ms))
-        }
-        Operation::Expire => Change::Delete(Reason::Expired),
-        Operation::Delete | Operation::Check => Change::Delete(Reason::Asked),
-    }
-}
-
-fn expiry_of(change: &Change) -> Option<u64> {
-    match change {
-        Change::Put(draft) => draft.record().expires_at_ms(),
-        Change::Delete(_) => None,
-    }
-}
-
-fn draft_of(change: &Change) -> Option<&Draft> {
-    match change {
-        Change::Put(draft) => Some(draft),
-        Change::Delete(_) => None,
-    }
-}
-
-/// The change as the journal has it.
-fn effect(item: &Item<'_>, change: &Change) -> Effect<'static> {
-    let key = item.key.borrow().into_owned();
-    match (&item.operation, change) {
-        (Operation::Put { value, content_type, .. }, Change::Put(draft)) => Effect::Put {
-            key,
-            value: Bytes::clone(value),
-            content_type: content_type.cloned(),
-            expires_at_ms: draft.record().expires_at_ms(),
-        },
-        (_, Change::Delete(reason)) => Effect::Delete { key, reason: *reason },
-        (_, Change::Put(_)) => unreachable!("only a put makes a record"),
     }
 }
 
@@ -220,9 +125,11 @@ fn effect(item: &Item<'_>, change: &Change) -> Effect<'static> {
 fn commit_one(store: &Store, worker: &mut Worker, item: Item<'_>) -> Result<Committed, Error> {
     room::make(store, worker, item.needs_bytes())?;
     let key = store.index.hash(item.key.as_bytes());
+    let (size, purpose) = item::journal_size(std::slice::from_ref(&item));
     let committed = loop {
-        if let Some(outcome) = try_commit_one(store, worker, &item, key) {
-            break outcome?;
+        let reservation = flusher::reserve(store, size, purpose)?;
+        if let Some(outcome) = try_commit_one(store, worker, &item, key, reservation) {
+            break note_position(store, worker, outcome)?;
         }
     };
     after_commit(store, worker, &[key][..usize::from(committed.counted)]);
@@ -235,6 +142,7 @@ fn try_commit_one(
     worker: &mut Worker,
     item: &Item<'_>,
     key: Hashed<'_>,
+    reservation: Option<Reservation>,
 ) -> Option<Result<Committed, Error>> {
     let guard = worker.reader.pin();
     let root = store.index.newest(&guard);
@@ -251,19 +159,19 @@ fn try_commit_one(
         let revision = last_under(store, root, &guard)?;
         return Some(Ok(Committed { revision, existed, changed: 0, counted: false }));
     }
-    let change = change(item, &current, now_ms);
-    let expires_at_ms = expiry_of(&change);
-    let batch = store.journal.then(|| Batch::new(vec![effect(item, &change)]));
+    let change = item.change(current.alive, now_ms);
+    let expires_at_ms = change.expires_at_ms();
+    let batch = store.journal.then(|| batch(&[item.effect(&change)], reservation));
     let target = current.target.unwrap_or_else(|| {
         home.reserve(1, &guard);
         home.vacant(&store.index, key, &guard)
     });
     let mut delta = Delta::default();
-    current.delta(draft_of(&change), &mut delta);
+    current.delta(change.draft(), &mut delta);
 
     if target.is_plain() && !store.sequence.keeps_versions() {
         let mut seq = store.sequence.enter();
-        if let Err(error) = store.check_open() {
+        if let Err(error) = store.check_writable() {
             return Some(Err(error));
         }
         if is_outdated(&seq) {
@@ -303,7 +211,7 @@ fn try_commit_one(
     }
     target.install(change, None);
     let mut seq = store.sequence.enter();
-    if let Err(error) = store.check_open() {
+    if let Err(error) = store.check_writable() {
         drop(seq);
         target.undo(&guard, &mut worker.trash);
         return Some(Err(error));
@@ -319,6 +227,32 @@ fn try_commit_one(
     settle_target(store, &worker.points, &mut worker.trash, &target, &guard);
     let counted = target.account(&store.index, expires_at_ms, &guard);
     Some(Ok(Committed { revision, existed, changed: 1, counted }))
+}
+
+/// A mistake to be planted: the journal is not told of what the sweep removes.
+fn is_forgotten(operation: &Operation<'_>) -> bool {
+    planted::is_at_disk(Bug::SweepNotJournalled) && matches!(operation, Operation::Expire)
+}
+
+/// A commit as the journal has it, encoded before it has a revision.
+fn batch(effects: &[Effect<'_>], reservation: Option<Reservation>) -> Box<Batch> {
+    Batch::new(Encoded::new(effects).expect("a size that is too large was refused before"), reservation)
+}
+
+/// Leaves in the worker what the answer must wait for: what was looked at was the newest, seen by readers or not.
+fn note_position(store: &Store, worker: &mut Worker, outcome: Result<Committed, Error>) -> Result<Committed, Error> {
+    match &outcome {
+        Ok(committed) => worker.position = committed.revision,
+        // After the last look, and no later than that: see `flusher`.
+        Err(Error::PreconditionFailed { .. } | Error::Missing { .. }) => {
+            if !planted::is_at_disk(Bug::RefusedAtOnce) {
+                worker.position = store.sequence.last();
+            }
+        }
+        // Nothing that was looked at shows in these.
+        Err(_) => {}
+    }
+    outcome
 }
 
 /// LAST, for an answer that nothing was to do. None if the store was cleared since `root` was found: keys may be back by then.
@@ -341,9 +275,11 @@ pub(crate) fn commit_many(
     let keys: Vec<Hashed<'_>> = items.iter().map(|item| store.index.hash(item.key.as_bytes())).collect();
     store.index.prefetch(&keys, &worker.reader.pin());
     let earlier = duplicates::earlier(items, &keys);
+    let (size, purpose) = item::journal_size(items);
     let committed = loop {
-        if let Some(outcome) = try_commit_many(store, worker, items, &keys, &earlier, require_all) {
-            break outcome?;
+        let reservation = flusher::reserve(store, size, purpose)?;
+        if let Some(outcome) = try_commit_many(store, worker, items, &keys, &earlier, require_all, reservation) {
+            break note_position(store, worker, outcome)?;
         }
     };
     after_commit(store, worker, if committed.counted { &keys } else { &[] });
@@ -357,6 +293,7 @@ fn try_commit_many(
     keys: &[Hashed<'_>],
     earlier: &[bool],
     require_all: bool,
+    reservation: Option<Reservation>,
 ) -> Option<Result<Committed, Error>> {
     let guard = worker.reader.pin();
     let root = store.index.newest(&guard);
@@ -406,12 +343,12 @@ fn try_commit_many(
     let mut effects = Vec::with_capacity(if store.journal { to_change.len() } else { 0 });
     let mut targets: Vec<(Target<'_>, Option<u64>)> = Vec::with_capacity(to_change.len());
     for at in to_change {
-        let change = change(&items[at], &current[at], now_ms);
-        if store.journal {
-            effects.push(effect(&items[at], &change));
+        let change = items[at].change(current[at].alive, now_ms);
+        if store.journal && !is_forgotten(&items[at].operation) {
+            effects.push(items[at].effect(&change));
         }
-        current[at].delta(draft_of(&change), &mut delta);
-        let expires_at_ms = expiry_of(&change);
+        current[at].delta(change.draft(), &mut delta);
+        let expires_at_ms = change.expires_at_ms();
         // Each slot is taken before the next is looked for: two new keys of one bucket can't get the same.
         let home = &homes[home_of[at]];
         let target = current[at].target.take().unwrap_or_else(|| {
@@ -423,10 +360,10 @@ fn try_commit_many(
         target.install(change, Some(&commit));
         targets.push((target, expires_at_ms));
     }
-    let batch = store.journal.then(|| Batch::new(effects));
+    let batch = store.journal.then(|| batch(&effects, reservation));
 
     let mut seq = store.sequence.enter();
-    let refused = store.check_open().err();
+    let refused = store.check_writable().err();
     let has_expired = || current.iter().any(|current| current.has_expired_since(&seq));
     if refused.is_some() || !store.index.is_newest(root, &guard) || has_expired() {
         drop(seq);
@@ -467,9 +404,12 @@ fn settle_target(store: &Store, points: &ReadPoints, trash: &mut Trash, target: 
 }
 
 /// What comes after a commit, when no lock is held any more.
-fn after_commit(store: &Store, worker: &mut Worker, counted: &[Hashed<'_>]) {
+pub(crate) fn after_commit(store: &Store, worker: &mut Worker, counted: &[Hashed<'_>]) {
     if !counted.is_empty() {
         store.index.resize_due(counted, &worker.reader.pin(), &mut worker.trash);
+    }
+    if store.journal {
+        store.waiting.ring();
     }
     settle::settle_due(store, worker, SETTLED_IN_PASSING);
     rekey::move_some(store, worker, MOVED_IN_PASSING);

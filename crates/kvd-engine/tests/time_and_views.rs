@@ -252,10 +252,10 @@ impl World {
                 for batch in batches {
                     assert_eq!(batch.revision.0, self.replayed_revision + 1, "the journal has no gap");
                     self.replayed_revision = batch.revision.0;
-                    for effect in &batch.effects {
+                    for effect in &batch.effects() {
                         apply(&mut self.replayed, effect, batch.revision.0);
                     }
-                    self.journal.extend(batch.effects);
+                    self.journal.extend(batch.effects());
                 }
                 assert_eq!(self.replayed, self.history[self.sealed], "the journal replays to what is stored");
             }

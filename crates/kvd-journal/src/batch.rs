@@ -19,6 +19,14 @@ const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const CLEAR: u8 = 3;
 
+/// What a put takes beside key, content type and value, with an expiry.
+const PUT_BYTES_MAX: usize = 20;
+
+/// What a delete takes beside its key.
+const DELETE_BYTES: usize = 8;
+
+const CLEAR_BYTES: usize = 4;
+
 /// The flag of a put that has an expiry.
 const HAS_EXPIRY: u8 = 1;
 
@@ -29,10 +37,16 @@ pub struct Encoded {
     bytes: Vec<u8>,
 }
 
+/// How long a batch becomes at most: told before a commit has looked at anything, so that room can be taken first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchSize(usize);
+
 /// A commit that no group can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a commit comes to {actual} bytes in the journal, which takes up to {BATCH_BYTES_MAX}: split it")]
+#[error("a commit comes to {actual} bytes in the journal, which takes up to {max}: split it")]
 pub struct TooLarge {
+    /// What a batch may come to, in bytes.
+    pub max: usize,
     /// What it comes to, in bytes.
     pub actual: usize,
 }
@@ -48,6 +62,42 @@ pub struct Batch {
     pub reservation: Reservation,
 }
 
+impl BatchSize {
+    /// A batch without effects.
+    pub const EMPTY: BatchSize = BatchSize(BATCH_HEAD_BYTES);
+
+    /// With a put of these lengths, with an expiry.
+    #[must_use]
+    pub fn put(self, key_len: usize, value_len: usize, content_type_len: usize) -> BatchSize {
+        BatchSize(self.0.saturating_add(PUT_BYTES_MAX + key_len + content_type_len).saturating_add(value_len))
+    }
+
+    /// With a delete.
+    #[must_use]
+    pub fn delete(self, key_len: usize) -> BatchSize {
+        BatchSize(self.0.saturating_add(DELETE_BYTES + key_len))
+    }
+
+    /// With a clear.
+    #[must_use]
+    pub fn clear(self) -> BatchSize {
+        BatchSize(self.0.saturating_add(CLEAR_BYTES))
+    }
+
+    /// Whether [`Encoded::new`] takes it.
+    ///
+    /// # Errors
+    /// [`TooLarge`] otherwise.
+    pub fn check(self) -> Result<(), TooLarge> {
+        if self.0 >= BATCH_BYTES_MAX { Err(TooLarge { max: BATCH_BYTES_MAX, actual: self.0 }) } else { Ok(()) }
+    }
+
+    /// In bytes.
+    pub fn bytes(self) -> usize {
+        self.0
+    }
+}
+
 impl Encoded {
     /// Encodes all effects of one commit.
     ///
@@ -60,13 +110,22 @@ impl Encoded {
             encode_effect(&mut bytes, effect);
             count += 1;
         }
-        if bytes.len() >= BATCH_BYTES_MAX {
-            return Err(TooLarge { actual: bytes.len() });
-        }
+        BatchSize(bytes.len()).check()?;
         let length = u32_len(bytes.len() - BATCH_HEAD_BYTES);
         bytes[8..12].copy_from_slice(&length.to_le_bytes());
         bytes[12..16].copy_from_slice(&count.to_le_bytes());
         Ok(Encoded { bytes })
+    }
+
+    /// The effects that were encoded.
+    pub fn effects(&self) -> Vec<Effect<'static>> {
+        let batch = decode_batch(&mut &self.bytes[..]).expect("it was encoded here");
+        batch.expect("a batch has a head").1
+    }
+
+    /// Its size.
+    pub fn size(&self) -> BatchSize {
+        BatchSize(self.bytes.len())
     }
 
     /// Its bytes in the journal, without what surrounds a group.
@@ -251,6 +310,21 @@ mod tests {
                 prop_assert_eq!(decode_batch(&mut from).unwrap(), Some((Revision(revision), effects)));
             }
             prop_assert_eq!(decode_batch(&mut from), Ok(None));
+        }
+
+        #[test]
+        fn the_size_told_before_is_enough_and_hardly_more(effects in vec(effect(), 0..5)) {
+            let size = effects.iter().fold(BatchSize::EMPTY, |size, effect| match effect {
+                Effect::Put { key, value, content_type, .. } => {
+                    size.put(key.len(), value.len(), content_type.as_ref().map_or(0, |text| text.as_bytes().len()))
+                }
+                Effect::Delete { key, .. } => size.delete(key.len()),
+                Effect::Clear => size.clear(),
+            });
+            let encoded = Encoded::new(&effects).unwrap();
+            let expiries_bytes = 8 * effects.len();
+            prop_assert!((encoded.len()..=encoded.len() + expiries_bytes).contains(&size.bytes()));
+            prop_assert_eq!(encoded.effects(), effects);
         }
 
         #[test]

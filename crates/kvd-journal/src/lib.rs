@@ -8,8 +8,8 @@
 //!
 //! | step | who | what |
 //! |---|---|---|
+//! | [`Room::reserve`] | the committer | takes preallocated, synced space, by a [`BatchSize`]; the last step that can refuse |
 //! | [`Encoded::new`] | the committer | effects to bytes, before the commit has a revision |
-//! | [`Room::reserve`] | the committer | takes preallocated, synced space; the last step that can refuse |
 //! | [`Writer::append`] | the flusher | stamps revisions, frames a *group*, writes it |
 //! | [`Writer::sync_if_due`] | the flusher | by [`Policy`]; then [`Writer::durable`] says what is on disk |
 //! | [`Writer::make_room`] | the flusher | begins the next segment before the room in this one runs out |
@@ -81,7 +81,7 @@ mod segment;
 mod snapshot;
 mod writer;
 
-pub use batch::{Batch, Encoded, TooLarge};
+pub use batch::{Batch, BatchSize, Encoded, TooLarge};
 pub use disk::{Disk, DiskFile, DiskLock};
 pub use error::{Error, Refused};
 pub use inspect::{Inspected, What, inspect};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kvd_types::Revision;
 
-use crate::batch::Encoded;
+use crate::batch::BatchSize;
 use crate::error::Refused;
 use crate::planted::{self, Bug};
 use crate::record::record_bytes;
@@ -59,18 +59,19 @@ impl Room {
         }
     }
 
-    /// Takes room for a batch, before anything of its commit has happened. `last` is the newest revision given.
+    /// Takes room for a batch that becomes at most this long, before anything of its commit has happened. `last` is the
+    /// newest revision given. What is not needed in the end goes back.
     ///
     /// # Errors
     /// [`Refused`]; nothing was taken.
     pub fn reserve(
         self: &Arc<Room>,
-        batch: &Encoded,
+        batch: BatchSize,
         purpose: Purpose,
         last: Revision,
     ) -> Result<Reservation, Refused> {
         // At worst it is a group of its own.
-        let needed = record_bytes(batch.len() as u64);
+        let needed = record_bytes(batch.bytes() as u64);
         if planted::is(Bug::UnreservedRoom) {
             return Ok(Reservation { room: Arc::clone(self), bytes: 0 });
         }

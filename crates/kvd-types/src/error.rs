@@ -3,7 +3,7 @@
 
 use crate::{Etag, Key, LimitExceeded, Revision};
 
-/// A command that was refused. Nothing of it has happened.
+/// A command that was refused: nothing of it has happened. But for one, [`OutcomeUnknown`](Error::OutcomeUnknown).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Every key was required and some are missing.
@@ -75,6 +75,21 @@ pub enum Error {
         /// The limit, in bytes.
         max: u64,
     },
+    /// There is no room on the disk. Deletes still work as long as some is left for them.
+    #[error("the disk is full: {needed} bytes needed; nothing was changed. Free space on it, or delete keys")]
+    DiskFull {
+        /// What the write would have taken, in bytes.
+        needed: u64,
+    },
+    /// A write to the disk has failed: until a restart no write is taken, and reads go on.
+    #[error("the journal has failed and takes no writes until the server is restarted; nothing was changed")]
+    JournalFailed,
+    /// A write to the disk has failed while the command waited for it.
+    #[error(
+        "the journal failed before this was known to be on disk: it may or may not be there after a restart; look before \
+         you try again"
+    )]
+    OutcomeUnknown,
     /// The store is stopping.
     #[error("the store is closed")]
     Closed,
@@ -104,6 +119,9 @@ impl Error {
             Error::NotInTransaction { .. } => "not-in-transaction",
             Error::TooManyTransactions { .. } => "too-many-transactions",
             Error::MemoryFull { .. } => "memory-full",
+            Error::DiskFull { .. } => "disk-full",
+            Error::JournalFailed => "journal-failed",
+            Error::OutcomeUnknown => "outcome-unknown",
             Error::Closed => "closed",
         }
     }
@@ -112,7 +130,12 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Error::Closed | Error::Conflict { .. } | Error::TooManyTransactions { .. } | Error::MemoryFull { .. }
+            Error::Closed
+                | Error::Conflict { .. }
+                | Error::TooManyTransactions { .. }
+                | Error::MemoryFull { .. }
+                | Error::DiskFull { .. }
+                | Error::JournalFailed
         )
     }
 }

@@ -267,7 +267,7 @@ impl Journal {
                 "the journal has a gap, or its order is not that of commits"
             );
             let mut state = states[before].clone();
-            for effect in &batch.effects {
+            for effect in &batch.effects() {
                 match effect {
                     Effect::Put { key, value, .. } => {
                         state.insert(number(key), (value_of(value), revision));

@@ -1,6 +1,8 @@
 //! Readers beside writers where a commit is seen only when the journal has it on disk: at any moment readers see exactly the
 //! state at VISIBLE, whatever is overwritten above it. A thread plays the journal's writer. Knows nothing of files.
 
+use std::time::Duration;
+
 use kvd_engine::{Batch, Bug, Engine, Visibility};
 
 use crate::client::{Client, Journal, Seen, open, spawn};
@@ -167,4 +169,37 @@ fn a_visible_that_is_remembered_for_a_batch_is_caught() {
 #[test]
 fn a_revision_loaded_before_the_old_version_is_caught() {
     catches(Bug::RevisionBeforeOld, get_beside_settling);
+}
+
+/// An answer waits for a flusher that goes by when it finds nothing: the wake-up must reach it.
+fn answers_beside_a_flusher() {
+    let engine = open(Visibility::WhenDurable, 1);
+    let writers = [X, Y].map(|key| {
+        spawn(&engine, move |client| {
+            client.set(key, 1);
+            client.engine.wait(client.worker.position()).unwrap();
+        })
+    });
+    let flusher = spawn(&engine, |client| {
+        let mut batches = Vec::new();
+        while batches.len() < 2 {
+            client.engine.sleep_until_commits(Duration::from_secs(1));
+            let (sealed, group) = client.engine.seal();
+            batches.extend(group);
+            client.engine.make_visible(sealed);
+        }
+        batches
+    });
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    Journal::after(&engine, flusher.join().unwrap());
+}
+
+#[test]
+fn no_wake_up_is_lost() {
+    passes(answers_beside_a_flusher);
+}
+
+#[test]
+fn a_look_before_the_lock_is_caught() {
+    catches(Bug::CheckedThenRegistered, answers_beside_a_flusher);
 }

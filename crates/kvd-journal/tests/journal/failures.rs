@@ -151,7 +151,7 @@ fn batches_out_of_order_are_refused_and_if_not_they_are_damage() {
         let room = store.writer.room();
         let batch = |ahead| {
             let encoded = Encoded::new(&[put("key", format!("{ahead}"))]).unwrap();
-            let reservation = room.reserve(&encoded, Purpose::Write, store.last).unwrap();
+            let reservation = room.reserve(encoded.size(), Purpose::Write, store.last).unwrap();
             Batch { revision: Revision(last + ahead), encoded, reservation }
         };
         let batches = order.iter().copied().map(batch).collect();
@@ -178,7 +178,7 @@ fn a_batch_needs_the_room_that_was_reserved_for_it() {
     let mut store = store(&disk);
     let small = Encoded::new(&[put("key", "")]).unwrap();
     let large = Encoded::new(&[put("key", vec![0; 2000])]).unwrap();
-    let reservation = store.writer.room().reserve(&small, Purpose::Write, store.last).unwrap();
+    let reservation = store.writer.room().reserve(small.size(), Purpose::Write, store.last).unwrap();
     let batch = Batch { revision: Revision(store.last.0 + 1), encoded: large, reservation };
     assert!(matches!(store.writer.append(vec![batch], 0), Err(Error::Unreserved { .. })));
 }

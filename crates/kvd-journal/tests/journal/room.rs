@@ -211,7 +211,7 @@ fn nobody_runs_further_ahead_of_the_disk_than_a_restart_jumps() {
     let store = Store::open(&disk, options(Policy::Off)).unwrap();
     let room = store.writer.room();
     let encoded = Encoded::new(&[put("key", "")]).unwrap();
-    let at = |last| room.reserve(&encoded, Purpose::Write, Revision(last)).map(drop);
+    let at = |last| room.reserve(encoded.size(), Purpose::Write, Revision(last)).map(drop);
     assert_eq!(at(REVISION_JUMP / 2 - 1), Ok(()));
     assert_eq!(at(REVISION_JUMP / 2), Err(Refused::Behind));
 }
@@ -229,7 +229,8 @@ fn many_committers_never_get_more_than_there_is() {
                 scope.spawn(move || {
                     let encoded = Encoded::new(&[put("key", vec![7; 100])]).unwrap();
                     let all: Vec<_> =
-                        std::iter::from_fn(|| room.reserve(&encoded, Purpose::Delete, Revision(0)).ok()).collect();
+                        std::iter::from_fn(|| room.reserve(encoded.size(), Purpose::Delete, Revision(0)).ok())
+                            .collect();
                     let len = all.len() as u64;
                     std::mem::forget(all);
                     len

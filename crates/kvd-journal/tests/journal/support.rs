@@ -72,7 +72,7 @@ impl Store {
         let room = self.writer.room();
         // Another one's wish that was too large may cost a round.
         for _ in 0..3 {
-            let reserved = room.reserve(&encoded, purpose, self.last);
+            let reserved = room.reserve(encoded.size(), purpose, self.last);
             let Err(Refused::Wait { .. }) = reserved else {
                 return Ok(reserved.map(|reservation| (encoded, reservation)));
             };

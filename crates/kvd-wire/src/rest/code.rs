@@ -65,5 +65,8 @@ codes! {
     BUSY = "busy" SERVICE_UNAVAILABLE "Busy" retryable;
     LOADING = "loading" SERVICE_UNAVAILABLE "Loading" retryable;
     CLOSED = "closed" SERVICE_UNAVAILABLE "Closed" retryable;
+    JOURNAL_FAILED = "journal-failed" SERVICE_UNAVAILABLE "Journal failed" retryable;
+    OUTCOME_UNKNOWN = "outcome-unknown" SERVICE_UNAVAILABLE "Outcome unknown";
     MEMORY_FULL = "memory-full" INSUFFICIENT_STORAGE "Memory full" retryable;
+    DISK_FULL = "disk-full" INSUFFICIENT_STORAGE "Disk full" retryable;
 }

@@ -16,8 +16,8 @@ use super::batch::{
     Format, InfoAnswer, ListAnswer, Message, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, StatsAnswer,
 };
 use super::code::{
-    CLOSED, CONFLICT, DUPLICATE_KEY, EMPTY_BATCH, MEMORY_FULL, NOT_FOUND, NOT_IN_TRANSACTION, PRECONDITION_FAILED,
-    SNAPSHOT_TOO_OLD, STALE_CURSOR, TOO_MANY_TRANSACTIONS,
+    CLOSED, CONFLICT, DISK_FULL, DUPLICATE_KEY, EMPTY_BATCH, JOURNAL_FAILED, MEMORY_FULL, NOT_FOUND,
+    NOT_IN_TRANSACTION, OUTCOME_UNKNOWN, PRECONDITION_FAILED, SNAPSHOT_TOO_OLD, STALE_CURSOR, TOO_MANY_TRANSACTIONS,
 };
 use super::condition::TagList;
 use super::problem::{ItemProblem, Problem};
@@ -147,6 +147,9 @@ impl Answer {
             Error::NotInTransaction { .. } => Problem::new(NOT_IN_TRANSACTION, detail),
             Error::TooManyTransactions { .. } => Problem::new(TOO_MANY_TRANSACTIONS, detail),
             Error::MemoryFull { .. } => Problem::new(MEMORY_FULL, detail),
+            Error::DiskFull { .. } => Problem::new(DISK_FULL, detail),
+            Error::JournalFailed => Problem::new(JOURNAL_FAILED, detail),
+            Error::OutcomeUnknown => Problem::new(OUTCOME_UNKNOWN, detail),
             Error::Closed => Problem::new(CLOSED, detail),
         }
     }

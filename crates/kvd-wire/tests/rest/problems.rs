@@ -34,6 +34,9 @@ fn errors() -> Vec<(Error, u16, &'static str)> {
         (Error::NotInTransaction { what: "a list" }, 422, "not-in-transaction"),
         (Error::TooManyTransactions { max: 2 }, 429, "too-many-transactions"),
         (Error::MemoryFull { needed: 2, used: 9, max: 10 }, 507, "memory-full"),
+        (Error::DiskFull { needed: 2 }, 507, "disk-full"),
+        (Error::JournalFailed, 503, "journal-failed"),
+        (Error::OutcomeUnknown, 503, "outcome-unknown"),
         (Error::Closed, 503, "closed"),
     ]
 }

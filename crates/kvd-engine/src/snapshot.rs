@@ -1,0 +1,121 @@
+//! Snapshots while the store is in use: a walk over the newest commits, that pins nothing and keeps nobody waiting; the journal's
+//! tail makes one state of it. Owns the order of the steps; walks in slices, so that its caller can see to other things.
+//!
+//! R0 = LAST; walk; R1 = LAST; the journal is put on disk to R1; its batches R0+1 to R1 are appended, and it gets its name. Then
+//! what is not needed any more goes.
+
+use kvd_journal::{Entry, Error, Purged, SnapshotWriter};
+use kvd_types::{Key, Revision};
+
+use crate::engine::{Engine, Worker};
+use crate::planted::{self, Bug};
+use crate::sync::Ordering;
+use crate::walk::Walk;
+
+/// A snapshot that is being made. Dropped before its end, it is gone.
+pub struct SnapshotRun {
+    engine: Engine,
+    /// None while it begins again.
+    writer: Option<SnapshotWriter>,
+    walk: Walk,
+    /// Bytes of the journal when it was begun.
+    bytes: u64,
+}
+
+/// What a snapshot has come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshotted {
+    /// The state of which revision it is.
+    pub revision: Revision,
+    /// What was not needed any more.
+    pub purged: Purged,
+}
+
+impl Engine {
+    /// Begins a snapshot; none if one is being made.
+    ///
+    /// # Errors
+    /// No room, or what the operating system says.
+    ///
+    /// # Panics
+    /// Without a journal.
+    pub fn begin_snapshot(&self, worker: &mut Worker) -> Result<Option<SnapshotRun>, Error> {
+        let (store, journal) = (self.store(worker), self.journal());
+        // AcqRel: pairs with itself and the store in `drop`. Two would write to one file.
+        if journal.has_snapshot_begun.swap(true, Ordering::AcqRel) {
+            return Ok(None);
+        }
+        let mut run = SnapshotRun { engine: self.clone(), writer: None, walk: Walk::new(store, worker), bytes: 0 };
+        run.begin(worker)?;
+        Ok(Some(run))
+    }
+}
+
+impl SnapshotRun {
+    fn begin(&mut self, worker: &mut Worker) -> Result<(), Error> {
+        let (store, journal) = (self.engine.store(worker), self.engine.journal());
+        // The file of the one before goes first: they have one name.
+        self.writer = None;
+        self.bytes = journal.bytes();
+        self.writer = Some(journal.snapshots.begin(store.sequence.last())?);
+        self.walk = Walk::new(store, worker);
+        Ok(())
+    }
+
+    /// Walks over some buckets. Returns whether more follow.
+    ///
+    /// # Errors
+    /// No room, or what the operating system says: drop it.
+    pub fn advance(&mut self, worker: &mut Worker, buckets: usize) -> Result<bool, Error> {
+        for _ in 0..buckets {
+            let store = self.engine.store(worker);
+            let writer = self.writer.as_mut().expect("it has begun");
+            let walked = self.walk.bucket(store, worker, |version| {
+                let entry = version.record.entry(version.revision);
+                writer.add(&Entry {
+                    key: Key::new(version.record.key()).expect("was a key when it was stored"),
+                    value: entry.value,
+                    content_type: entry.content_type,
+                    expires_at_ms: entry.expires_at_ms,
+                    revision: version.revision,
+                })
+            });
+            match walked {
+                Ok(Ok(true)) => {}
+                Ok(end) => return end,
+                // A key must not come twice: all of it again. A store turns to the other order once.
+                Err(_) => self.begin(worker)?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Ends it, and removes what the two newest snapshots don't need.
+    ///
+    /// # Errors
+    /// No room, or what the operating system says. If the journal has failed, there is none.
+    pub fn finish(mut self, now_ms: u64) -> Result<Snapshotted, Error> {
+        let (store, journal) = (self.engine.parts(), self.engine.journal());
+        // Inside SEQ: what the walk has seen of a commit that was just under way has its revision counted there.
+        let (end, time) = {
+            let seq = store.sequence.enter();
+            (seq.totals().1, seq.now_ms())
+        };
+        let durable = if planted::is_at_disk(Bug::SnapshotNotSynced) {
+            self.engine.flush(now_ms)?;
+            end
+        } else {
+            journal.sync(store, now_ms)?
+        };
+        self.writer.take().expect("it has begun").finish(end, durable, time)?;
+        journal.note_snapshot(end, self.bytes);
+        Ok(Snapshotted { revision: end, purged: journal.snapshots.purge()? })
+    }
+}
+
+impl Drop for SnapshotRun {
+    fn drop(&mut self) {
+        self.writer = None;
+        self.engine.journal().has_snapshot_begun.store(false, Ordering::Release); // pairs with the swap in `begin_snapshot`
+    }
+}

@@ -1,0 +1,45 @@
+//! A walk over all keys as they are, bucket by bucket, beside whatever changes them. Owns where it has come; who walks says
+//! what is done with a key.
+
+use crate::engine::{Store, Worker};
+use crate::index::{Newest, Reordered, Version};
+use crate::rekey;
+
+/// Where a walk has come.
+pub(crate) struct Walk {
+    /// The hash to go on with; none at the end.
+    from: Option<u64>,
+    /// Of which hash that is.
+    is_keyed: bool,
+}
+
+impl Walk {
+    /// At the begin.
+    pub(crate) fn new(store: &Store, worker: &mut Worker) -> Walk {
+        // A walk needs all keys in one order.
+        rekey::move_all_at(store, worker, Newest);
+        Walk { from: Some(0), is_keyed: store.index.is_keyed(Newest, &worker.reader.pin()) }
+    }
+
+    /// Shows the newest version of each key of some bucket; a key that is there all the time comes once. Returns whether more
+    /// follow.
+    ///
+    /// # Errors
+    /// The keys move to another order: begin again.
+    pub(crate) fn bucket<E>(
+        &mut self,
+        store: &Store,
+        worker: &mut Worker,
+        mut visit: impl FnMut(Version<'_>) -> Result<(), E>,
+    ) -> Result<Result<bool, E>, Reordered> {
+        let Some(from) = self.from else { return Ok(Ok(false)) };
+        let guard = worker.reader.pin();
+        let mut found = Vec::new();
+        let next = store.index.walk(from, self.is_keyed, Newest, &mut found, &guard)?;
+        if let Err(error) = found.into_iter().try_for_each(|(_, version)| visit(version)) {
+            return Ok(Err(error));
+        }
+        self.from = next;
+        Ok(Ok(next.is_some()))
+    }
+}

@@ -1,0 +1,420 @@
+//! One life of a store, from its start until the power goes or it stops: commands, time, sweeps, transactions, rounds of the
+//! flusher and snapshots in any order, on one thread. Each answer is told to the oracle when the store says that it may leave.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kvd_engine::{Config, Engine, Worker};
+use kvd_journal::{Error as JournalError, Options, Policy, Recovery, Report};
+use kvd_testkit::disk::{Geometry, SimDisk};
+use kvd_testkit::durability::{Oracle, Replica, State, Version};
+use kvd_types::*;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::model::{Expected, Model, is_alive};
+
+/// The first few are used most, so that they meet; all of them are some buckets of one segment.
+pub(crate) const KEYS: [&str; 21] =
+    ["", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"];
+
+/// How many are used most.
+const HOT_KEYS: usize = 6;
+
+pub(crate) fn key(name: &str) -> Key<'static> {
+    Key::new(name.as_bytes().to_vec()).unwrap()
+}
+
+pub(crate) fn options(policy: Policy) -> Options {
+    Options { epoch: Epoch(0xe90c_0001), entropy: 0x0123_4567_89ab_cdef, segment_bytes: 4096, policy }
+}
+
+/// What a workload is like, drawn from its seed.
+pub(crate) struct Workload {
+    pub(crate) options: Options,
+    pub(crate) geometry: Geometry,
+    random: SmallRng,
+    steps: usize,
+    /// The store's time when each commit was made, of all lives.
+    times: BTreeMap<Revision, u64>,
+}
+
+/// Why a life ended before its time.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The power went, or a call failed.
+    Dead,
+    /// The disk has no room to start.
+    Full,
+    /// A promise was broken.
+    Broken(String),
+}
+
+/// What was learnt is a broken promise, with these words.
+fn broken<T>(what: String) -> Result<T, Ended> {
+    Err(Ended::Broken(what))
+}
+
+/// A store in use.
+struct Life<'w> {
+    random: &'w mut SmallRng,
+    times: &'w mut BTreeMap<Revision, u64>,
+    disk: &'w SimDisk,
+    oracle: &'w mut Oracle,
+    policy: Policy,
+    engine: Engine,
+    worker: Worker,
+    model: Model,
+    now_ms: u64,
+    /// Answers: when they may leave, and the revision that they tell of.
+    answers: Vec<(Revision, Revision)>,
+}
+
+/// What a directory holds, by the rule of replay and nothing else.
+pub(crate) fn replica(disk: &SimDisk, options: Options) -> Result<(Report, State), JournalError> {
+    let recovery = Recovery::open(Arc::new(disk.fork()), options)?;
+    let mut replica = Replica::default();
+    if let Some(snapshot) = recovery.snapshot() {
+        for chunk in 0..snapshot.chunks_count() {
+            for entry in snapshot.entries(chunk)? {
+                let (revision, value, content_type) = (entry.revision, entry.value, entry.content_type);
+                let version = Version { revision, value, content_type, expires_at_ms: entry.expires_at_ms };
+                replica.load(entry.key.as_bytes(), version);
+            }
+        }
+    }
+    let replayed = recovery.replay(&mut |revision, effects| replica.apply(revision, &effects))?;
+    Ok((replayed.report().clone(), replica.state))
+}
+
+pub(crate) fn open(disk: &SimDisk, options: Options, threads: usize) -> Result<(Engine, Report), JournalError> {
+    // A wall clock that was set back as far as it goes.
+    Engine::recover(Config::default(), Arc::new(disk.clone()), options, 0, threads, &|_| {})
+}
+
+/// Whether the store holds exactly this, sizes included, for readers at `now_ms`.
+pub(crate) fn compare(engine: &Engine, worker: &mut Worker, state: &State, now_ms: u64) -> Result<(), String> {
+    let totals = engine.stats().totals;
+    let keys = state.keys().map(|key| key.len() as u64);
+    let values = state.values().map(|version| version.value.len() as u64);
+    let expected = (state.len() as u64, keys.sum::<u64>(), values.sum::<u64>());
+    let found = (totals.keys, totals.key_bytes, totals.value_bytes);
+    if found != expected {
+        return Err(format!("the sizes are {found:?}, and should be {expected:?}"));
+    }
+    let all: Vec<Key<'_>> = KEYS.map(key).to_vec();
+    for key in all {
+        let expected = state.get(key.as_bytes()).filter(|version| is_alive(version, now_ms));
+        let found = get(engine, worker, &key);
+        if found.as_ref() != expected {
+            return Err(format!("key {key:?} is {found:?}, and should be {expected:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn get(engine: &Engine, worker: &mut Worker, key: &Key<'_>) -> Option<Version> {
+    let Ok(Reply::Got { entry, .. }) = engine.execute(worker, &Command::Get { key: key.borrow() }) else {
+        panic!("a get is not refused");
+    };
+    let version = |entry: Entry| {
+        let Entry { value, content_type, expires_at_ms, revision } = entry;
+        Version { revision, value, content_type, expires_at_ms }
+    };
+    entry.map(version)
+}
+
+impl Workload {
+    pub(crate) fn new(seed: u64) -> Workload {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let policy = [Policy::Always, Policy::Interval(20), Policy::Off][random.random_range(0..3)];
+        let (page, sector) = [(64, 16), (512, 512), (4096, 512)][random.random_range(0..3)];
+        let options = Options { entropy: random.random(), ..options(policy) };
+        let steps = random.random_range(5..40);
+        Workload { options, geometry: Geometry { page, sector }, random, steps, times: BTreeMap::new() }
+    }
+
+    /// A life on this disk.
+    pub(crate) fn live(&mut self, disk: &SimDisk, oracle: &mut Oracle) -> Result<(), Ended> {
+        let ended = |what: &str, error: JournalError| match error {
+            JournalError::DiskFull { .. } => Ended::Full,
+            _ if disk.is_dead() || disk.has_failed() => Ended::Dead,
+            error => Ended::Broken(format!("{what}: {error}")),
+        };
+        let (report, state) = replica(disk, self.options).map_err(|error| ended("recovery refuses", error))?;
+        if !report.snapshots_damaged.is_empty() {
+            return broken(format!("snapshots are damaged: {:?}", report.snapshots_damaged));
+        }
+        oracle.recovered(report.last, &state).map_err(Ended::Broken)?;
+        let (engine, found) = open(disk, self.options, 1).map_err(|error| ended("the start fails", error))?;
+        if found != report {
+            return broken(format!("a start finds {found:?}, not {report:?}"));
+        }
+        let last = engine.stats().revision;
+        oracle.resumed(last).map_err(Ended::Broken)?;
+        let mut worker = engine.worker();
+        // What was seen to be expired stays so, wherever the wall clock stands.
+        let now_ms = report.now_ms.max(self.times.get(&report.last).copied().unwrap_or_default());
+        compare(&engine, &mut worker, &state, now_ms).map_err(Ended::Broken)?;
+        let mut life = Life {
+            random: &mut self.random,
+            times: &mut self.times,
+            disk,
+            oracle,
+            policy: self.options.policy,
+            engine,
+            worker,
+            model: Model::new(last, state),
+            now_ms,
+            answers: Vec::new(),
+        };
+        if life.random.random() {
+            life.flush()?;
+            let sets = KEYS.map(|name| Set { key: key(name), condition: Condition::Always, ..life.set() }).to_vec();
+            life.run(&Command::MultiSet { sets })?;
+        }
+        for _ in 0..self.steps {
+            life.step()?;
+            life.answer();
+        }
+        life.end()
+    }
+}
+
+impl Life<'_> {
+    fn step(&mut self) -> Result<(), Ended> {
+        match self.random.random_range(0..100) {
+            0..45 => self.write()?,
+            45..55 => {
+                self.now_ms += self.random.random_range(1..30);
+                self.engine.tick(self.now_ms);
+            }
+            55..60 => self.sweep()?,
+            60..68 => self.update()?,
+            68..78 => self.read()?,
+            78..80 => self.engine.rekey(&mut self.worker),
+            80..92 => self.flush()?,
+            92..95 => self.unless_dead(self.engine.mark(self.now_ms))?,
+            _ => self.snapshot()?,
+        }
+        Ok(())
+    }
+
+    /// Answers leave that may.
+    fn answer(&mut self) {
+        if self.policy == Policy::Always {
+            let visible = self.engine.revision();
+            let oracle = &mut *self.oracle;
+            self.answers.retain(|(position, told)| {
+                if *position <= visible {
+                    oracle.acknowledged(*told);
+                }
+                *position > visible
+            });
+        }
+        self.oracle.acknowledged(self.engine.durability().expect("it has a journal").durable);
+    }
+
+    fn write(&mut self) -> Result<(), Ended> {
+        let command = match self.random.random_range(0..100) {
+            0..45 => Command::Set(self.set()),
+            45..65 => Command::MultiSet { sets: self.sets() },
+            65..80 => Command::Delete(Delete::new(self.key())),
+            80..95 => {
+                let keys = self.keys();
+                Command::MultiDelete { deletes: keys.into_iter().map(Delete::new).collect(), require_all: false }
+            }
+            _ => Command::Clear,
+        };
+        self.run(&command)
+    }
+
+    fn run(&mut self, command: &Command<'static>) -> Result<(), Ended> {
+        let expected = self.model.expect(command, self.now_ms);
+        let told = self.model.told(command);
+        let result = self.engine.execute(&mut self.worker, command);
+        let revision = match &result {
+            Ok(
+                Reply::Set { revision, .. }
+                | Reply::MultiSet { revision, .. }
+                | Reply::Deleted { revision, .. }
+                | Reply::MultiDeleted { revision, .. }
+                | Reply::Cleared { revision, .. },
+            ) => *revision,
+            Ok(other) => panic!("{other:?} answers no write"),
+            Err(Error::PreconditionFailed { .. }) => Revision(0),
+            Err(error) => return self.refused(error),
+        };
+        match expected {
+            Expected::Refused if result.is_err() => {}
+            Expected::Effects(effects) if effects.is_empty() && result.is_ok() => {}
+            Expected::Effects(effects) if result.is_ok() => {
+                return self.committed(revision, effects);
+            }
+            _ => return broken(format!("{command:?} is answered by {result:?}")),
+        }
+        self.answers.push((self.worker.position(), told));
+        Ok(())
+    }
+
+    fn committed(&mut self, revision: Revision, effects: Vec<Effect<'static>>) -> Result<(), Ended> {
+        if revision.0 != self.model.last().0 + 1 {
+            return broken(format!("a commit has revision {revision} after {}", self.model.last()));
+        }
+        self.model.commit(revision, &effects);
+        self.times.insert(revision, self.now_ms);
+        self.oracle.tried(revision, effects);
+        self.answers.push((self.worker.position(), revision));
+        Ok(())
+    }
+
+    /// A write that had no condition that could refuse it.
+    fn refused(&self, error: &Error) -> Result<(), Ended> {
+        match error {
+            Error::JournalFailed if self.disk.is_dead() || self.disk.has_failed() => Err(Ended::Dead),
+            Error::DiskFull { .. } if self.engine.durability().expect("it has a journal").is_full => Ok(()),
+            error => broken(format!("a write is refused: {error}")),
+        }
+    }
+
+    fn sweep(&mut self) -> Result<(), Ended> {
+        while self.engine.maintain(&mut self.worker) {}
+        let effects = self.model.expect_sweep(self.now_ms);
+        self.engine.sweep(&mut self.worker, 100);
+        let last = self.engine.stats().revision;
+        let full = self.engine.durability().expect("it has a journal").is_full;
+        if last == self.model.last() {
+            return match () {
+                () if self.disk.is_dead() || self.disk.has_failed() => Err(Ended::Dead),
+                () if effects.is_empty() || full => Ok(()),
+                () => broken("the sweep leaves what has expired".to_owned()),
+            };
+        }
+        self.committed(last, effects)
+    }
+
+    /// A transaction that reads one key and writes another, alone.
+    fn update(&mut self) -> Result<(), Ended> {
+        let (read, set) = (self.key(), Set { condition: Condition::Always, ..self.set() });
+        let mut update = self.engine.update().expect("few are open");
+        let begun = update.revision();
+        self.answers.push((update.position(), begun));
+        let found = update.get(&self.engine, &mut self.worker, &read).expect("no memory is short");
+        let expected = self.model.alive(read.as_bytes(), self.now_ms);
+        if begun != self.model.last() || found.map(|entry| entry.revision) != expected.map(|version| version.revision) {
+            return broken(format!("an update at {begun} reads {read:?} otherwise"));
+        }
+        update.set(set.clone()).expect("it is small");
+        let Expected::Effects(effects) = self.model.expect(&Command::Set(set), self.now_ms) else {
+            panic!("no condition");
+        };
+        match update.commit(&self.engine, &mut self.worker) {
+            Ok(revision) => self.committed(revision, effects),
+            Err(error) => self.refused(&error),
+        }
+    }
+
+    /// A read shows the state that is visible, and leaves at once.
+    fn read(&mut self) -> Result<(), Ended> {
+        let key = self.key();
+        let found = get(&self.engine, &mut self.worker, &key);
+        let visible = self.engine.revision();
+        let Some(state) = self.model.at(visible) else {
+            return broken(format!("readers see revision {visible}, which was never given"));
+        };
+        let expected = state.get(key.as_bytes()).filter(|version| is_alive(version, self.now_ms));
+        if found.as_ref() != expected {
+            return broken(format!("at {visible} {key:?} is {found:?}, and should be {expected:?}"));
+        }
+        if self.policy == Policy::Always {
+            self.oracle.acknowledged(visible);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Ended> {
+        self.unless_dead(self.engine.flush(self.now_ms))
+    }
+
+    /// A fuzzy one: writes go on while it walks.
+    fn snapshot(&mut self) -> Result<(), Ended> {
+        let mut run = match self.engine.begin_snapshot(&mut self.worker) {
+            Ok(run) => run.expect("one at a time"),
+            Err(JournalError::DiskFull { .. }) => return Ok(()),
+            Err(error) => return self.unless_dead::<()>(Err(error)),
+        };
+        loop {
+            for _ in 0..self.random.random_range(0..3) {
+                self.write()?;
+                if self.random.random_range(0..3) == 0 {
+                    self.flush()?;
+                }
+            }
+            match run.advance(&mut self.worker, 1) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(JournalError::DiskFull { .. }) => return Ok(()),
+                Err(error) => return self.unless_dead::<()>(Err(error)),
+            }
+        }
+        for _ in 0..self.random.random_range(0..3) {
+            self.write()?;
+        }
+        match run.finish(self.now_ms) {
+            Err(JournalError::DiskFull { .. }) => Ok(()),
+            finished => self.unless_dead(finished),
+        }
+    }
+
+    /// A failure is final, unless it was a snapshot's alone; either way reads go on, and the life ends.
+    fn unless_dead<T>(&self, result: Result<T, JournalError>) -> Result<(), Ended> {
+        match result {
+            Ok(_) => Ok(()),
+            Err(_) if self.disk.is_dead() || self.disk.has_failed() => Err(Ended::Dead),
+            Err(error) => broken(format!("a step fails: {error}")),
+        }
+    }
+
+    fn end(mut self) -> Result<(), Ended> {
+        if self.random.random() {
+            self.engine.close();
+            self.unless_dead(self.engine.finish(self.now_ms))?;
+            self.answer();
+            if !self.answers.is_empty() && self.policy == Policy::Always {
+                return broken("answers wait after a stop in order".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&mut self) -> Key<'static> {
+        let count = [HOT_KEYS, HOT_KEYS, KEYS.len()][self.random.random_range(0..3)];
+        key(KEYS[self.random.random_range(0..count)])
+    }
+
+    fn keys(&mut self) -> Vec<Key<'static>> {
+        let mut keys = KEYS[..[HOT_KEYS, HOT_KEYS, KEYS.len()][self.random.random_range(0..3)]].to_vec();
+        let count = self.random.random_range(1..4);
+        (0..count).map(|_| key(keys.swap_remove(self.random.random_range(0..keys.len())))).collect()
+    }
+
+    fn sets(&mut self) -> Vec<Set<'static>> {
+        self.keys().into_iter().map(|key| Set { key, ..self.set() }).collect()
+    }
+
+    fn set(&mut self) -> Set<'static> {
+        let len = [0, 10, 100, 700, 5000][[0, 1, 1, 1, 2, 2, 2, 3, 3, 4][self.random.random_range(0..10)]];
+        let key = self.key();
+        let random = &mut *self.random;
+        Set {
+            key,
+            value: Bytes::from(vec![random.random::<u8>(); len]),
+            content_type: random.random::<bool>().then(|| ContentType::new(b"text/plain").unwrap()),
+            ttl: [Ttl::None, Ttl::None, Ttl::Keep, Ttl::Ms(random.random_range(1..60))][random.random_range(0..4)],
+            condition: [Condition::Always, Condition::Always, Condition::Absent, Condition::Exists]
+                [random.random_range(0..4)]
+            .clone(),
+        }
+    }
+}

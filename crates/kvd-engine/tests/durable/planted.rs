@@ -1,0 +1,62 @@
+//! Each mistake that is planted where the store meets its disk is found by the test that is there for it.
+
+use kvd_engine::{Bug, plant};
+
+use crate::crash;
+
+/// Images after which a mistake counts as missed.
+const IMAGES: u64 = 10_000;
+
+/// The crash test finds it, and says this.
+fn found(bug: Bug, expected: &[&str]) {
+    plant(Some(bug));
+    let found = crash::explore(1, IMAGES).expect_err("the mistake is found");
+    assert!(expected.iter().any(|text| found.contains(text)), "{bug:?} shows itself otherwise: {found}");
+}
+
+/// The same for one of the journal's.
+fn found_in_journal(bug: kvd_journal::Bug, expected: &[&str]) {
+    kvd_journal::plant(Some(bug));
+    let found = crash::explore(1, IMAGES).expect_err("the mistake is found");
+    assert!(expected.iter().any(|text| found.contains(text)), "{bug:?} shows itself otherwise: {found}");
+}
+
+#[test]
+fn a_refusal_that_does_not_wait_is_found() {
+    found(Bug::RefusedAtOnce, &["was acknowledged"]);
+}
+
+#[test]
+fn a_begin_that_does_not_wait_is_found() {
+    found(Bug::BeginAtOnce, &["was acknowledged"]);
+}
+
+#[test]
+fn a_sweep_that_the_journal_does_not_know_of_is_found() {
+    found(Bug::SweepNotJournalled, &["and should be absent"]);
+}
+
+#[test]
+fn a_time_that_is_not_journalled_is_found() {
+    found(Bug::TimeNotJournalled, &["and should be None"]);
+}
+
+#[test]
+fn a_snapshot_before_its_end_is_durable_is_found() {
+    found(Bug::SnapshotNotSynced, &["before the snapshot of"]);
+}
+
+#[test]
+fn acknowledging_before_the_sync_is_found() {
+    found_in_journal(kvd_journal::Bug::DurableBeforeSync, &["was acknowledged", "before the snapshot of"]);
+}
+
+#[test]
+fn revisions_without_a_jump_are_found() {
+    found_in_journal(kvd_journal::Bug::NoJump, &["revisions go on after"]);
+}
+
+#[test]
+fn a_snapshot_without_its_tail_is_found() {
+    found_in_journal(kvd_journal::Bug::NoTail, &["snapshots are damaged"]);
+}
