@@ -229,7 +229,7 @@ impl Engine {
     /// Frees what can be freed: retired memory, large values among it, and versions that nobody reads any more. A slice of some
     /// tens of milliseconds, for a thread that serves no one. Returns whether there may be more.
     pub fn maintain(&self, worker: &mut Worker) -> bool {
-        room::clean_up_some(self.store(worker), worker)
+        room::maintain(self.store(worker), worker)
     }
 
     /// Places all keys by a hash that nobody can make them collide in, for who has reason to think that they were chosen to. The

@@ -109,6 +109,12 @@ pub(crate) fn is(bug: Bug) -> bool {
     }
 }
 
+/// Which of these is planted.
+#[inline(always)]
+pub(crate) fn one_of<const N: usize>(bugs: [Bug; N]) -> Option<Bug> {
+    bugs.into_iter().find(|bug| is(*bug))
+}
+
 /// The same where the disk is far slower than asking, and in tests on simulated disks too.
 pub(crate) fn is_at_disk(bug: Bug) -> bool {
     #[cfg(any(kvd_loom, kvd_shuttle, feature = "planted"))]

@@ -21,6 +21,9 @@ const COLLECT_ROUNDS: usize = 3;
 /// Keys of a batch whose memory is asked for ahead.
 pub(crate) const BATCH_KEYS: usize = 16;
 
+/// What a bucket counts for, beside the records found in it, when a page is bounded: what it usually holds.
+const RECORDS_PER_BUCKET: usize = 4;
+
 /// Records looked at for one page, so that a prefix that few keys have makes a page short instead of slow.
 const LIST_RECORDS_EXAMINED_MAX: usize = 32_768;
 
@@ -306,10 +309,15 @@ fn page(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) ->
             }
         }
         drop(guard);
-        match next {
-            Some(next) => from = next,
-            None => return Ok(page),
+        // What was looked at and not found counts too.
+        budget.records = budget.records.saturating_sub(RECORDS_PER_BUCKET);
+        let Some(next) = next else { return Ok(page) };
+        if budget.is_spent() {
+            let next_hash = store.index.cursor_of(next, &worker.reader.pin());
+            page.cursor = Some(Cursor { epoch: store.epoch, next_hash, is_keyed });
+            return Ok(page);
         }
+        from = next;
     }
 }
 

@@ -17,11 +17,11 @@ const HELD_SHARE: u64 = 8;
 /// Keys settled in one slice of cleaning up.
 const SETTLED_AT_ONCE: usize = 1_024;
 
-/// Buckets re-keyed in one slice of cleaning up.
+/// Buckets re-keyed in one slice.
 const MOVED_AT_ONCE: usize = 1_024;
 
 /// Bytes of big things freed in one slice of cleaning up, one thing more at most.
-const FREED_AT_ONCE_BYTES: u64 = 64 << 20;
+const FREED_AT_ONCE_BYTES: u64 = 16 << 20;
 
 /// The only step that waits or refuses for room. No lock is held.
 pub(crate) fn make(store: &Store, worker: &mut Worker, needed: u64) -> Result<(), Error> {
@@ -38,21 +38,23 @@ pub(crate) fn make(store: &Store, worker: &mut Worker, needed: u64) -> Result<()
     if needed == 0 || store.memory_bytes_max == u64::MAX {
         return Ok(());
     }
-    let is_short = |memory: &Memory| memory.used.saturating_add(needed) > store.memory_bytes_max;
-    let mut memory = Memory::of(store, &mut worker.reader);
-    if !is_short(&memory) {
+    let fits = |memory: &Memory| memory.used.saturating_add(needed) <= store.memory_bytes_max;
+    if fits(&Memory::of(store, &mut worker.reader)) {
         return Ok(());
     }
-    clean_up(store, worker);
     loop {
-        memory = Memory::of(store, &mut worker.reader);
-        if !is_short(&memory) {
+        // A slice at a time, and no more of them than it takes.
+        let more = clean_up(store, worker);
+        let memory = Memory::of(store, &mut worker.reader);
+        if fits(&memory) {
             return Ok(());
+        }
+        if more {
+            continue;
         }
         if memory.held <= store.memory_bytes_max / HELD_SHARE || !store.sequence.revoke_oldest() {
             return Err(Error::MemoryFull { needed, used: memory.used, max: store.memory_bytes_max });
         }
-        clean_up(store, worker);
     }
 }
 
@@ -73,23 +75,22 @@ impl Memory {
     }
 }
 
-/// Frees all that can be freed: versions that nobody reads any more, and retired memory.
-pub(crate) fn clean_up(store: &Store, worker: &mut Worker) {
-    while clean_up_some(store, worker) {}
-}
-
-/// A slice of that, some tens of milliseconds long at most. Returns whether there may be more.
-pub(crate) fn clean_up_some(store: &Store, worker: &mut Worker) -> bool {
+/// Frees what can be freed: versions that nobody reads any more, and retired memory. A slice of that, some tens of milliseconds
+/// long at most. Returns whether there may be more.
+pub(crate) fn clean_up(store: &Store, worker: &mut Worker) -> bool {
     let more_to_settle = settle::settle_due(store, worker, SETTLED_AT_ONCE);
-    let more_to_move = rekey::move_some(store, worker, MOVED_AT_ONCE);
     worker.trash.hand_over();
     let more_to_collect = store.collector.collect();
     let mut freed = 0;
     while freed < FREED_AT_ONCE_BYTES {
-        let Some(bytes) = store.collector.free_heavy() else {
-            return more_to_settle || more_to_move || more_to_collect;
-        };
+        let Some(bytes) = store.collector.free_heavy() else { return more_to_settle || more_to_collect };
         freed += bytes;
     }
     true
+}
+
+/// For a thread that serves no one: a slice of cleaning up, and of moving keys that are to move.
+pub(crate) fn maintain(store: &Store, worker: &mut Worker) -> bool {
+    let more_to_move = rekey::move_some(store, worker, MOVED_AT_ONCE);
+    clean_up(store, worker) || more_to_move
 }

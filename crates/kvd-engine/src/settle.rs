@@ -63,13 +63,8 @@ pub(crate) fn settle_due(store: &Store, worker: &mut Worker, keys: usize) -> boo
 /// Lets go of what was cleared, once nobody reads there any more.
 fn settle_roots(store: &Store, worker: &mut Worker) {
     let guard = worker.reader.pin();
-    if store.index.has_cleared(&guard) {
-        let oldest = || {
-            store.sequence.enter().read_points(&mut worker.points);
-            worker.points.oldest()
-        };
-        if let Some(garbage) = store.index.settle_roots(oldest, &guard) {
-            worker.trash.retire(garbage);
-        }
+    if store.index.is_settling_due(store.sequence.oldest_read_point(), &guard) {
+        let copy = |points: &mut ReadPoints| store.sequence.enter().read_points(points);
+        store.index.settle_roots(&mut worker.points, copy, &guard, &mut worker.trash);
     }
 }

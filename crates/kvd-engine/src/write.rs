@@ -17,7 +17,7 @@ use kvd_journal::{Encoded, Reservation};
 use kvd_types::{Delete, Effect, Error, ItemFailure, Reply, Revision, Set};
 
 use crate::engine::{Store, Worker};
-use crate::index::{Commit, Draft, Hashed, Home, Index, ReadPoints, Root, Target, Version};
+use crate::index::{Change, Commit, Draft, Hashed, Home, Index, ReadPoints, Record, Root, Target, Version};
 use crate::item::{self, Item, Operation};
 use crate::judge::{etag, holds};
 use crate::planted::{self, Bug};
@@ -103,9 +103,9 @@ impl<'g> Current<'g> {
         }
     }
 
-    /// Inside SEQ: whether the time that has passed since the key was judged makes a difference.
-    fn has_expired_since(&self, seq: &Seq<'_>) -> bool {
-        self.alive.is_some_and(|version| version.record.is_expired(seq.now_ms())) && !planted::is(Bug::NoExpiryRecheck)
+    /// When what was judged alive goes by itself.
+    fn ends_at_ms(&self) -> Option<u64> {
+        self.alive?.record.expires_at_ms()
     }
 
     /// What putting `draft` here, or nothing, does to the sizes. By what is stored, not by what the reply says: an expired key
@@ -149,7 +149,7 @@ fn try_commit_one(
     let home = store.index.lock(root, key, &guard);
     let now_ms = store.sequence.now_ms();
     let current = Current::find(&store.index, &home, key, now_ms, &guard);
-    let is_outdated = |seq: &Seq<'_>| current.has_expired_since(seq) || !store.index.is_newest(root, &guard);
+    let premise = Premise { store, root, guard: &guard, ends_at_ms: current.ends_at_ms() };
     if !holds(item.condition, current.alive, store) {
         let failure = ItemFailure { index: 0, have: current.alive.map(|version| etag(store, version)) };
         return Some(Err(Error::PreconditionFailed { failures: vec![failure], total: 1 }));
@@ -170,36 +170,12 @@ fn try_commit_one(
     current.delta(change.draft(), &mut delta);
 
     if target.is_plain() && !store.sequence.keeps_versions() {
-        let mut seq = store.sequence.enter();
-        if let Err(error) = store.check_writable() {
-            return Some(Err(error));
-        }
-        if is_outdated(&seq) {
-            return None;
+        let seq = store.sequence.enter();
+        if let Err(refusal) = premise.check(&seq) {
+            return refusal.map(Err);
         }
         if !seq.keeps_versions() || planted::is(Bug::NeedNotChecked) {
-            let mut gone = None;
-            let revision = if planted::is(Bug::RevisionOutsideSeq) {
-                let revision = seq.commit(&delta, batch, |_| {});
-                drop(seq);
-                gone = target.replace(change, revision);
-                revision
-            } else if planted::is(Bug::QueuedOutsideSeq) {
-                let revision = seq.commit(&delta, None, |revision| gone = target.replace(change, revision));
-                drop(seq);
-                store.sequence.enter().queue(batch, revision);
-                revision
-            } else if planted::is(Bug::CountedOutsideSeq) {
-                let none = Delta::default();
-                let revision = seq.commit(&none, batch, |revision| gone = target.replace(change, revision));
-                drop(seq);
-                store.sequence.enter().count(&delta);
-                revision
-            } else {
-                let revision = seq.commit(&delta, batch, |revision| gone = target.replace(change, revision));
-                drop(seq);
-                revision
-            };
+            let (revision, gone) = replace(store, seq, &target, change, &delta, batch);
             let counted = target.account(&store.index, expires_at_ms, &guard);
             drop(home);
             if let Some(record) = gone {
@@ -211,15 +187,10 @@ fn try_commit_one(
     }
     target.install(change, None);
     let mut seq = store.sequence.enter();
-    if let Err(error) = store.check_writable() {
+    if let Err(refusal) = premise.check(&seq) {
         drop(seq);
         target.undo(&guard, &mut worker.trash);
-        return Some(Err(error));
-    }
-    if is_outdated(&seq) {
-        drop(seq);
-        target.undo(&guard, &mut worker.trash);
-        return None;
+        return refusal.map(Err);
     }
     let revision = seq.commit(&delta, batch, |revision| target.set_revision(revision, &guard));
     seq.read_points(&mut worker.points);
@@ -227,6 +198,77 @@ fn try_commit_one(
     settle_target(store, &worker.points, &mut worker.trash, &target, &guard);
     let counted = target.account(&store.index, expires_at_ms, &guard);
     Some(Ok(Committed { revision, existed, changed: 1, counted }))
+}
+
+/// What a commit relies on that others may have changed by the time it is inside SEQ.
+struct Premise<'a> {
+    store: &'a Store,
+    /// The root it began under.
+    root: &'a Root,
+    guard: &'a Guard<'a>,
+    /// When the first of the keys that were judged alive goes by itself.
+    ends_at_ms: Option<u64>,
+}
+
+impl Premise<'_> {
+    /// Whether the commit may go on. Inside SEQ.
+    ///
+    /// # Errors
+    /// The refusal; none if it is to begin again.
+    fn check(&self, seq: &Seq<'_>) -> Result<(), Option<Error>> {
+        self.store.check_writable().map_err(Some)?;
+        let has_ended = self.ends_at_ms.is_some_and(|at| at <= seq.now_ms()) && !planted::is(Bug::NoExpiryRecheck);
+        if has_ended || !self.store.index.is_newest(self.root, self.guard) { Err(None) } else { Ok(()) }
+    }
+}
+
+/// The short cut's commit: the slot takes the record, or nothing, inside SEQ. Returns what it held.
+fn replace(
+    store: &Store,
+    mut seq: Seq<'_>,
+    target: &Target<'_>,
+    change: Change,
+    delta: &Delta,
+    batch: Option<Box<Batch>>,
+) -> (Revision, Option<Record<'static>>) {
+    if let Some(bug) = planted::one_of([Bug::RevisionOutsideSeq, Bug::QueuedOutsideSeq, Bug::CountedOutsideSeq]) {
+        return replace_wrongly(bug, store, seq, target, change, delta, batch);
+    }
+    let mut gone = None;
+    let revision = seq.commit(delta, batch, |revision| gone = target.replace(change, revision));
+    (revision, gone)
+}
+
+/// Mistakes to be planted: something happens after SEQ that belongs inside.
+fn replace_wrongly(
+    bug: Bug,
+    store: &Store,
+    mut seq: Seq<'_>,
+    target: &Target<'_>,
+    change: Change,
+    delta: &Delta,
+    batch: Option<Box<Batch>>,
+) -> (Revision, Option<Record<'static>>) {
+    let mut gone = None;
+    let revision;
+    match bug {
+        Bug::RevisionOutsideSeq => {
+            revision = seq.commit(delta, batch, |_| {});
+            drop(seq);
+            gone = target.replace(change, revision);
+        }
+        Bug::QueuedOutsideSeq => {
+            revision = seq.commit(delta, None, |revision| gone = target.replace(change, revision));
+            drop(seq);
+            store.sequence.enter().queue(batch, revision);
+        }
+        _ => {
+            revision = seq.commit(&Delta::default(), batch, |revision| gone = target.replace(change, revision));
+            drop(seq);
+            store.sequence.enter().count(delta);
+        }
+    }
+    (revision, gone)
 }
 
 /// A mistake to be planted: the journal is not told of what the sweep removes.
@@ -357,20 +399,20 @@ fn try_commit_many(
             }
             home.vacant(&store.index, keys[at], &guard)
         });
-        target.install(change, Some(&commit));
+        target.install(change, Some(commit));
         targets.push((target, expires_at_ms));
     }
     let batch = store.journal.then(|| batch(&effects, reservation));
 
+    let ends_at_ms = current.iter().filter_map(Current::ends_at_ms).min();
+    let premise = Premise { store, root, guard: &guard, ends_at_ms };
     let mut seq = store.sequence.enter();
-    let refused = store.check_writable().err();
-    let has_expired = || current.iter().any(|current| current.has_expired_since(&seq));
-    if refused.is_some() || !store.index.is_newest(root, &guard) || has_expired() {
+    if let Err(refusal) = premise.check(&seq) {
         drop(seq);
         let skipped = usize::from(planted::is(Bug::UndoForgetsSlot));
         targets.iter().skip(skipped).for_each(|(target, _)| target.undo(&guard, &mut worker.trash));
-        worker.trash.retire(commit.into_garbage());
-        return refused.map(Err);
+        worker.trash.retire(commit.as_garbage());
+        return refusal.map(Err);
     }
     if planted::is(Bug::CommitKeyByKey) {
         for (target, _) in &targets {
@@ -389,7 +431,7 @@ fn try_commit_many(
         counted |= target.account(&store.index, *expires_at_ms, &guard);
     }
     drop(homes);
-    worker.trash.retire(commit.into_garbage());
+    worker.trash.retire(commit.as_garbage());
     Some(Ok(Committed { revision, existed, changed: targets.len(), counted }))
 }
 

@@ -3,7 +3,7 @@
 #![cfg(not(any(kvd_loom, kvd_shuttle)))]
 
 use bytes::Bytes;
-use kvd_engine::{Config, Engine, Worker};
+use kvd_engine::{Config, Engine, Visibility, Worker};
 use kvd_types::*;
 
 fn key(number: usize) -> Key<'static> {
@@ -123,4 +123,27 @@ fn clears_one_after_the_other_under_views_keep_each_state() {
     }
     assert_eq!(last, 0);
     assert_eq!(engine.stats().totals.retired_bytes, 0);
+}
+
+/// Thousands of cleared states that someone may read, or that wait for the disk together, are a chain that must not be gone
+/// through by recursion, and only those that someone reads stay.
+#[test]
+fn many_clears_in_a_row_are_let_go() {
+    const CLEARS: usize = 30_000;
+    for visibility in [Visibility::Immediate, Visibility::WhenDurable] {
+        let engine = Engine::open(Config { visibility, ..Config::default() });
+        let mut worker = engine.worker();
+        let view = engine.view().unwrap();
+        for _ in 0..CLEARS {
+            engine.execute(&mut worker, &Command::Set(Set::new(key(1), "v"))).unwrap();
+            clear(&engine, &mut worker);
+        }
+        engine.stats();
+        let (sealed, _) = engine.seal();
+        engine.make_visible(sealed);
+        drop(view);
+        while engine.maintain(&mut worker) {}
+        let totals = engine.stats().totals;
+        assert_eq!((totals.keys, totals.history_bytes, totals.retired_bytes), (0, 0, 0));
+    }
 }

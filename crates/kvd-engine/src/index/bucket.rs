@@ -30,7 +30,7 @@ const SPINS: usize = 64;
 #[repr(C, align(64))]
 pub(crate) struct Bucket {
     header: AtomicU64,
-    slots: [AtomicU64; SLOTS],
+    pub(super) slots: [AtomicU64; SLOTS],
 }
 
 // As `search` has it.
@@ -74,7 +74,7 @@ impl Bucket {
     pub(super) fn find_plain<'g>(&self, tag: u16, key: &[u8], guard: &'g Guard<'_>) -> Option<Record<'g>> {
         // All slots before any branch: a search that stopped at its slot would be predicted wrong nearly every time, and the
         // processor could not begin the next get before this one's bucket has come.
-        let candidates = search::slots_with_tag(&self.slots, tag);
+        let candidates = search::slots_with_tag(self, tag);
         let slot = self.slots.get(candidates.trailing_zeros() as usize)?;
         let word = Word(slot.load(Ordering::Acquire)); // pairs with the store in `Slot::store`
         word.prefetch_rest();
@@ -85,7 +85,7 @@ impl Bucket {
     pub(super) fn find(&self, tag: u16, key: &[u8], guard: &Guard<'_>) -> Word {
         let mut bucket = self;
         loop {
-            let mut candidates = search::slots_with_tag(&bucket.slots, tag);
+            let mut candidates = search::slots_with_tag(bucket, tag);
             while candidates != 0 {
                 let slot = &bucket.slots[candidates.trailing_zeros() as usize];
                 let word = Word(slot.load(Ordering::Acquire)); // pairs with the store in `Slot::store`
@@ -175,7 +175,7 @@ impl Bucket {
     /// Asks the processor to fetch the record of the first slot with this tag.
     #[inline]
     pub(super) fn prefetch(&self, tag: u16) {
-        let candidates = search::slots_with_tag(&self.slots, tag);
+        let candidates = search::slots_with_tag(self, tag);
         if let Some(slot) = self.slots.get(candidates.trailing_zeros() as usize) {
             Word(slot.load(Ordering::Relaxed)).prefetch(); // only a hint: nothing is looked at
         }

@@ -41,7 +41,7 @@ pub(crate) use version::{At, Change, Commit, Horizon, Newest, ReadPoints, Versio
 pub(crate) use word::Word;
 
 use crate::planted::{self, Bug};
-use crate::reclaim::{Garbage, Guard, Trash};
+use crate::reclaim::{Guard, Trash};
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Mutex, Ordering, lock};
 use kvd_types::{Error, Revision};
 
@@ -57,6 +57,8 @@ pub(crate) struct Index {
     expires: AtomicBool,
     /// How often keys were found to collide by intent.
     rekeyed: AtomicU64,
+    /// The oldest read point when cleared roots were last settled.
+    settled_at: AtomicU64,
 }
 
 /// A key's home: its bucket, locked, so that this thread alone may change the key.
@@ -97,6 +99,7 @@ impl Index {
             shape,
             expires: AtomicBool::new(false),
             rekeyed: AtomicU64::new(0),
+            settled_at: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -293,22 +296,32 @@ impl Index {
         let is_keyed = newest.is_keyed || newest.next(guard).is_some();
         let root = root::install(&self.root, Root::new(self.shape, is_keyed), guard);
         let committed = commit(root);
+        self.settled_at.store(u64::MAX, Ordering::Relaxed); // there is a root more: see `is_settling_due`
         if committed.is_err() {
             trash.retire(Root::into_garbage(root::undo(&self.root, root), root.index_bytes(guard)));
         }
         committed
     }
 
-    /// Whether cleared keys wait for those who may read them.
-    pub(crate) fn has_cleared(&self, guard: &Guard<'_>) -> bool {
-        self.newest(guard).has_before()
+    /// Whether what was cleared may go now, since the oldest read point is not what it was when that was last tried.
+    pub(crate) fn is_settling_due(&self, oldest_read_point: u64, guard: &Guard<'_>) -> bool {
+        // Relaxed: only which of them tries matters.
+        self.newest(guard).has_before() && self.settled_at.load(Ordering::Relaxed) != oldest_read_point
     }
 
-    /// Lets go of what was cleared, as far as nobody reads there. `oldest` is asked under the lock: no read point that comes
-    /// later lies below.
-    pub(crate) fn settle_roots(&self, oldest: impl FnOnce() -> u64, guard: &Guard<'_>) -> Option<Garbage> {
+    /// Lets go of what was cleared, as far as nobody reads there. `copy` takes the read points; under the lock, so that nothing
+    /// is cleared meanwhile for a reader that they don't know.
+    pub(crate) fn settle_roots(
+        &self,
+        points: &mut ReadPoints,
+        copy: impl FnOnce(&mut ReadPoints),
+        guard: &Guard<'_>,
+        trash: &mut Trash,
+    ) {
         let _change = lock(&self.change);
-        self.newest(guard).cut(oldest(), guard)
+        copy(points);
+        self.settled_at.store(points.oldest(), Ordering::Relaxed); // as above
+        self.newest(guard).settle(points, guard, |root| trash.retire(root));
     }
 }
 
@@ -434,7 +447,7 @@ impl Target<'_> {
         let change = u64::from(!is_empty).wrapping_sub(u64::from(!self.is_new));
         header.keys.fetch_add(change, Ordering::Relaxed); // a count: a hint, but exact under all locks of the segment
         if let Some(at) = expires_at_ms {
-            header.earliest_expiry.fetch_min(at, Ordering::Relaxed); // a bound, looked at by the sweep
+            header.earliest_expiry.fetch_min(at, Ordering::AcqRel); // pairs with the exchange of the sweep
             index.expires.store(true, Ordering::Relaxed); // stands for nothing but itself: the next sweep will do
         }
         is_counted

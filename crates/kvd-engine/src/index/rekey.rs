@@ -43,7 +43,7 @@ impl Index {
     pub(super) fn begin_rekey(&self, root: &Root, guard: &Guard<'_>) {
         let _change = lock(&self.change);
         if root.next(guard).is_none() && std::ptr::eq(self.newest(guard), root) {
-            root.set_next(Root::new(self.shape, true));
+            root.set_next(root.successor(self.shape));
             self.rekeyed.fetch_add(1, Ordering::Relaxed); // a count that stands for nothing but itself
         }
     }
@@ -83,13 +83,14 @@ impl Index {
             self.move_bucket(root, next, flooded, &mut note, guard, trash);
         }
         for _ in 0..buckets {
-            let from = root.moved_below.load(Ordering::Relaxed); // a hint: who is late finds a bucket that has moved
+            let from = root.moved_below.load(Ordering::Acquire); // pairs with the exchange below
             if from == ALL_MOVED {
                 self.end_rekey(root, guard, trash);
                 return false;
             }
             let below = self.move_bucket(root, next, from, &mut note, guard, trash).unwrap_or(ALL_MOVED);
-            root.moved_below.fetch_max(below, Ordering::Relaxed); // as above
+            // Who goes on from here has seen what others moved, and hands it on. Pairs with the load above.
+            root.moved_below.fetch_max(below, Ordering::AcqRel);
         }
         true
     }

@@ -15,6 +15,7 @@
 //! index's `change` lock, but for `since`, which is the clear's commit.
 
 use std::ptr::null_mut;
+use std::sync::Arc;
 
 use kvd_types::Revision;
 
@@ -23,7 +24,7 @@ use super::hash::{Hashed, Hashing};
 use super::rekey;
 use super::segment::SegmentWord;
 use super::table::{Shape, Table};
-use super::version::{Horizon, Newest};
+use super::version::{Horizon, Newest, ReadPoints};
 use crate::planted::{self, Bug};
 use crate::reclaim::{Garbage, Guard};
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
@@ -41,12 +42,14 @@ pub(crate) struct Root {
     pub(super) is_keyed: bool,
     /// Where the keys of moved buckets are; null while none moves. Stored Release, loaded Acquire.
     next: AtomicPtr<Root>,
-    /// All buckets of lower hashes have moved to `next`; a hint where to go on. None is left when it is all ones.
+    /// All buckets of lower hashes have moved to `next`; none is left when it is all ones. Raised by who has moved one, Release;
+    /// loaded Acquire: who sees it sees them moved.
     pub(super) moved_below: AtomicU64,
     /// A hash of the bucket that was last found to have far too many keys: it is moved before the others.
     pub(super) flooded: AtomicU64,
-    /// Bytes of versions beside the newest of each key.
-    held: AtomicU64,
+    /// Bytes of versions beside the newest of each key. One count with the root that keys move to: what is kept in one may go in
+    /// the other.
+    held: Arc<AtomicU64>,
     /// Bytes of the newest versions when they were cleared; 0 before.
     cleared: AtomicU64,
 }
@@ -63,6 +66,15 @@ pub(super) struct Place<'g> {
 
 impl Root {
     pub(super) fn new(shape: Shape, is_keyed: bool) -> Box<Root> {
+        Root::counting(shape, is_keyed, Arc::new(AtomicU64::new(0)))
+    }
+
+    /// The root that the keys of this one move to.
+    pub(super) fn successor(&self, shape: Shape) -> Box<Root> {
+        Root::counting(shape, true, Arc::clone(&self.held))
+    }
+
+    fn counting(shape: Shape, is_keyed: bool, held: Arc<AtomicU64>) -> Box<Root> {
         Box::new(Root {
             before: AtomicPtr::new(null_mut()),
             since: AtomicU64::new(0),
@@ -71,7 +83,7 @@ impl Root {
             next: AtomicPtr::new(null_mut()),
             moved_below: AtomicU64::new(0),
             flooded: AtomicU64::new(rekey::NONE),
-            held: AtomicU64::new(0),
+            held,
             cleared: AtomicU64::new(0),
         })
     }
@@ -115,7 +127,7 @@ impl Root {
     /// What was there before the last clear, while someone may read it.
     #[inline]
     fn before<'g>(&'g self, _guard: &'g Guard<'_>) -> Option<&'g Root> {
-        // SAFETY: as in `next`. Acquire: pairs with the stores in `install` and `cut`.
+        // SAFETY: as in `next`. Acquire: pairs with the stores in `install` and `settle`.
         unsafe { self.before.load(Ordering::Acquire).as_ref() }
     }
 
@@ -139,53 +151,56 @@ impl Root {
 
     /// `kept` bytes of older versions came, `freed` went.
     pub(super) fn count_held(&self, kept: u64, freed: u64) {
-        self.held.fetch_add(kept.wrapping_sub(freed), Ordering::Release); // pairs with the load in `held_bytes`
+        self.held.fetch_add(kept.wrapping_sub(freed), Ordering::Relaxed); // a count that stands for nothing but itself
     }
 
     /// Bytes of versions beside the newest of each key, and of all that was cleared and is still kept.
     pub(super) fn held_bytes(&self, guard: &Guard<'_>) -> u64 {
-        // Wrapping: what is counted in one root may go in the next. So that one first: who sees there that bytes went sees here
-        // that they had come, or the sum could be below zero. Acquire: pairs with the count in `count_held`.
-        let moved = self.next(guard).map_or(0, |next| next.held.load(Ordering::Acquire));
-        let own = self.held.load(Ordering::Relaxed); // as above
-        let before = self.before(guard).map_or(0, |before| before.all_bytes(guard));
-        own.wrapping_add(moved).wrapping_add(before)
+        let mut bytes = self.held.load(Ordering::Relaxed); // a count, as above
+        let mut root = self;
+        while let Some(before) = root.before(guard) {
+            bytes += before.all_bytes(guard);
+            root = before;
+        }
+        bytes
     }
 
     /// Everything that goes with a cleared root.
     fn all_bytes(&self, guard: &Guard<'_>) -> u64 {
-        self.cleared.load(Ordering::Relaxed) + self.index_bytes(guard) + self.held_bytes(guard) // a count
+        // Relaxed, both: counts.
+        self.cleared.load(Ordering::Relaxed) + self.index_bytes(guard) + self.held.load(Ordering::Relaxed)
     }
 
-    /// The next root takes this one's place, whose every bucket has moved: with its history of clears and its counts.
+    /// The next root takes this one's place, whose every bucket has moved: with its history of clears.
     pub(super) fn hand_over(&self, guard: &Guard<'_>) -> *mut Root {
         let next = self.next(guard).expect("it was re-keyed");
-        // Relaxed, all: only changed under the lock that is held, or counts; published by the store of the root.
+        // Relaxed, all: only changed under the lock that is held; published by the store of the root.
         next.before.store(self.before.load(Ordering::Relaxed), Ordering::Relaxed);
         next.since.store(self.since.load(Ordering::Relaxed), Ordering::Relaxed); // as above
-        next.held.fetch_add(self.held.load(Ordering::Relaxed), Ordering::Relaxed); // as above
         self.next.load(Ordering::Relaxed) // as above
     }
 
-    /// Cuts off the roots that nobody reads who reads at `oldest` or later. Returns them.
-    pub(super) fn cut(&self, oldest: u64, guard: &Guard<'_>) -> Option<Garbage> {
-        let mut root = self;
-        loop {
-            let before = root.before(guard)?;
-            let since = root.since.load(Ordering::Acquire); // pairs with the store in `set_since`
-            if since == 0 || oldest < since {
-                root = before;
+    /// Unlinks the cleared roots that no read point needs, as `version::settle` does with nodes, and hands them to `retire`.
+    pub(super) fn settle(&self, points: &ReadPoints, guard: &Guard<'_>, mut retire: impl FnMut(Garbage)) {
+        let mut successor = self;
+        while let Some(before) = successor.before(guard) {
+            // Acquire, both: pair with the store in `set_since`.
+            let (from, to) = (before.since.load(Ordering::Acquire), successor.since.load(Ordering::Acquire));
+            if points.need(from, to) {
+                successor = before;
                 continue;
             }
             let bytes = before.all_bytes(guard);
-            let cut = root.before.swap(null_mut(), Ordering::Release); // pairs with the load in `before`
-            return Some(Dying::garbage(cut, true, bytes));
+            let older = before.before.load(Ordering::Relaxed); // only changed under the lock that is held
+            let unlinked = successor.before.swap(older, Ordering::AcqRel); // pairs with the load in `before`
+            let next = before.next.load(Ordering::Relaxed); // no keys begin to move once they are cleared
+            retire(Dying::garbage([unlinked, next].into_iter().filter(|root| !root.is_null()).collect(), bytes));
         }
     }
 
     /// As garbage, for who has unlinked it: what was before it and what it moves to have others who know them.
     pub(super) fn into_garbage(root: *mut Root, bytes: u64) -> Garbage {
-        Dying::garbage(root, false, bytes)
+        Dying::garbage(vec![root], bytes)
     }
 
     /// Frees a root, all it leads to, and all keys.
@@ -193,7 +208,14 @@ impl Root {
     /// # Safety
     /// Nobody can reach it.
     pub(super) unsafe fn free_all(root: *mut Root) {
-        let mut dying = Dying { roots: vec![root], leads_on: true, from: 0 };
+        let (mut roots, mut last) = (Vec::new(), root);
+        // SAFETY: the caller's word; every link is null or leads to a live root.
+        while let Some(root) = unsafe { last.as_ref() } {
+            let next = root.next.load(Ordering::Acquire); // pairs with the store in `set_next`
+            roots.extend([last, next].iter().filter(|root| !root.is_null()));
+            last = root.before.load(Ordering::Acquire); // pairs with the stores in `install` and `settle`
+        }
+        let mut dying = Dying { roots, from: 0 };
         while dying.free_piece().is_some() {}
     }
 }
@@ -261,16 +283,14 @@ pub(super) fn undo(slot: &AtomicPtr<Root>, installed: &Root) -> *mut Root {
 /// Roots that nobody can reach, being freed.
 struct Dying {
     roots: Vec<*mut Root>,
-    /// Whether what they lead to goes with them.
-    leads_on: bool,
     /// Where freeing the last of them goes on: an entry of its directory.
     from: usize,
 }
 
 impl Dying {
-    fn garbage(root: *mut Root, leads_on: bool, bytes: u64) -> Garbage {
-        let boxed = Box::into_raw(Box::new(Dying { roots: vec![root], leads_on, from: 0 })).cast();
-        // SAFETY: the caller has unlinked the root; `free_dying` frees it on any thread.
+    fn garbage(roots: Vec<*mut Root>, bytes: u64) -> Garbage {
+        let boxed = Box::into_raw(Box::new(Dying { roots, from: 0 })).cast();
+        // SAFETY: the caller has unlinked the roots; `free_dying` frees them on any thread.
         unsafe { Garbage::new(boxed, free_dying, bytes) }
     }
 
@@ -286,11 +306,6 @@ impl Dying {
         }
         self.roots.pop();
         self.from = 0;
-        // Acquire: pairs with the stores of those who linked them.
-        let led_to = [&dying.before, &dying.next].map(|link| link.load(Ordering::Acquire));
-        if self.leads_on {
-            self.roots.extend(led_to.into_iter().filter(|root| !root.is_null()));
-        }
         // SAFETY: it came from a box, and its table is gone.
         drop(unsafe { Box::from_raw(root) });
         Some(0)

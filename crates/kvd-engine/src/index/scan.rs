@@ -17,7 +17,7 @@ impl Index {
     /// The root that a walk at `horizon` goes through.
     fn root_to_walk<'g>(&self, horizon: impl Horizon, guard: &'g Guard<'_>) -> &'g Root {
         let root = root::resolve(&self.root, horizon, guard);
-        let is_moved = root.moved_below.load(Ordering::Relaxed) == ALL_MOVED; // then each bucket says so itself
+        let is_moved = root.moved_below.load(Ordering::Acquire) == ALL_MOVED; // pairs with the exchange in `move_some`
         root.next(guard).filter(|_| is_moved).unwrap_or(root)
     }
 
@@ -91,9 +91,9 @@ impl Index {
             return (next_of(table.last_place(from, guard).0), u64::MAX);
         };
         let header = segment.header(guard);
-        // Relaxed: a bound that writers lower; it is taken away before the records are looked at, so that one that comes
-        // meanwhile lowers it again.
-        header.earliest_expiry.store(u64::MAX, Ordering::Relaxed);
+        // A bound that writers lower. It is taken away before the records are looked at, by an exchange: a writer whose record
+        // is not seen below lowers it after that. Pairs with the one in `Target::account`.
+        header.earliest_expiry.swap(u64::MAX, Ordering::AcqRel);
         let mut later = u64::MAX;
         for index in 0..segment.buckets() {
             let bucket = segment.bucket_at(index, guard);
@@ -110,7 +110,7 @@ impl Index {
                 }
             });
         }
-        header.earliest_expiry.fetch_min(later, Ordering::Relaxed); // as above
+        header.earliest_expiry.fetch_min(later, Ordering::AcqRel); // as above
         (next_of(segment), later)
     }
 }

@@ -3,13 +3,12 @@
 //!
 //! The answer is a hint. Whoever follows it loads the slot again, with Acquire, and looks at its tag.
 
-use super::bucket::SLOTS;
-use crate::sync::AtomicU64;
+use super::bucket::{Bucket, SLOTS};
 
 /// Bits of the slots, lowest first, whose words have this tag.
 #[cfg(all(target_arch = "x86_64", not(any(kvd_loom, kvd_shuttle, miri))))]
 #[inline(always)]
-pub(super) fn slots_with_tag(slots: &[AtomicU64; SLOTS], tag: u16) -> u32 {
+pub(super) fn slots_with_tag(bucket: &Bucket, tag: u16) -> u32 {
     const { assert!(SLOTS == 7) };
     let found: u32;
     // SAFETY: loads the 64 bytes of one bucket, which end with the seven slots and begin with its header: `Bucket` is aligned to
@@ -33,7 +32,7 @@ pub(super) fn slots_with_tag(slots: &[AtomicU64; SLOTS], tag: u16) -> u32 {
             "packssdw {a}, {c}",
             "packsswb {a}, {a}",
             "pmovmskb {found:e}, {a}",
-            line = in(reg) slots.as_ptr().cast::<u8>().wrapping_sub(8),
+            line = in(reg) std::ptr::from_ref(bucket),
             tag = in(reg) u32::from(tag),
             tags = out(xmm_reg) _,
             a = out(xmm_reg) _,
@@ -50,10 +49,10 @@ pub(super) fn slots_with_tag(slots: &[AtomicU64; SLOTS], tag: u16) -> u32 {
 /// Bits of the slots, lowest first, whose words have this tag.
 #[cfg(not(all(target_arch = "x86_64", not(any(kvd_loom, kvd_shuttle, miri)))))]
 #[inline]
-pub(super) fn slots_with_tag(slots: &[AtomicU64; SLOTS], tag: u16) -> u32 {
+pub(super) fn slots_with_tag(bucket: &Bucket, tag: u16) -> u32 {
     use super::word::Word;
-    use crate::sync::Ordering;
+    use crate::sync::{AtomicU64, Ordering};
 
     let has_tag = |slot: &AtomicU64| Word(slot.load(Ordering::Acquire)).tag() == tag; // pairs with the store in `Slot::store`
-    slots.iter().enumerate().map(|(at, slot)| u32::from(has_tag(slot)) << at).sum()
+    bucket.slots.iter().enumerate().map(|(at, slot)| u32::from(has_tag(slot)) << at).sum()
 }

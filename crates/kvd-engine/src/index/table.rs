@@ -13,8 +13,8 @@ use super::segment::{BUCKETS_MAX, SegmentWord};
 use crate::reclaim::{Garbage, Guard};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
-/// Segments that are freed in one go: some 10,000 keys.
-const FREED_SEGMENTS: usize = 64;
+/// Segments that are freed in one go: some 2,000 keys, which a thread that serves can bear.
+const FREED_SEGMENTS: usize = 8;
 
 const BITS_SHIFT: u32 = 58;
 const ADDRESS_MASK: u64 = (1 << 48) - 1;

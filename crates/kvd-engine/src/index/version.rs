@@ -81,8 +81,9 @@ pub(crate) struct Version<'g> {
 }
 
 impl Commit {
-    pub(crate) fn new() -> Box<Commit> {
-        Box::new(Commit(AtomicU64::new(0)))
+    /// A commit without a revision. Not owned by who makes it: nodes point at it until it is retired, whatever happens.
+    pub(crate) fn new() -> &'static Commit {
+        Box::leak(Box::new(Commit(AtomicU64::new(0))))
     }
 
     /// Makes the commit known to all its nodes at once.
@@ -91,10 +92,11 @@ impl Commit {
     }
 
     /// For who has filled the revision into all nodes.
-    pub(crate) fn into_garbage(self: Box<Self>) -> Garbage {
+    pub(crate) fn as_garbage(&'static self) -> Garbage {
         let bytes = size_of::<Commit>() as u64;
+        let pointer = std::ptr::from_ref(self).cast_mut().cast();
         // SAFETY: readers that pin from now on find the revision in the nodes and never come here; it came from a box.
-        unsafe { Garbage::new(Box::into_raw(self).cast(), free_boxed::<Commit>, bytes) }
+        unsafe { Garbage::new(pointer, free_boxed::<Commit>, bytes) }
     }
 }
 
@@ -239,7 +241,7 @@ impl ReadPoints {
     }
 
     /// Whether a reader may ask for the version `from`, whose successor is of revision `to`.
-    fn need(&self, from: u64, to: u64) -> bool {
+    pub(super) fn need(&self, from: u64, to: u64) -> bool {
         let first = self.points.partition_point(|point| *point < from);
         self.points.get(first).is_some_and(|point| *point < to)
     }
