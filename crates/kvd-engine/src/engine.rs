@@ -9,7 +9,7 @@ use crate::flusher::Journal;
 use crate::index::{Index, ReadPoints, Shape};
 use crate::read::Found;
 use crate::reclaim::{Collector, Reader, Trash};
-use crate::sequence::{Batch, Sequence, Visibility};
+use crate::sequence::{Batch, PINS_AT_FIRST, Sequence, Visibility};
 use crate::settle::Settling;
 use crate::stats::{Counters, Registry, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
@@ -36,7 +36,7 @@ pub struct Config {
     /// Most bytes of memory; writes that bring more are refused, whatever they replace. What a write adds to the index, and what
     /// others bring at the same moment, may exceed it by some kilobytes.
     pub memory_bytes_max: u64,
-    /// Most transactions at one time.
+    /// Most transactions at one time; what commands read at a revision for the length of one call is not counted.
     pub transactions_max: usize,
     /// Most buckets of a segment of the index, 1 to 63; few make tests meet splits earlier.
     pub segment_buckets_max: usize,
@@ -133,7 +133,8 @@ impl Engine {
     pub fn worker(&self) -> Worker {
         let (reader, trash) = self.0.collector.join();
         let counters = self.0.registry.counters();
-        let (points, position) = (ReadPoints::default(), Revision(0));
+        let points = ReadPoints { points: Vec::with_capacity(PINS_AT_FIRST + 2), ..ReadPoints::default() };
+        let position = Revision(0);
         Worker { store: Arc::clone(&self.0), counters, reader, trash, points, position }
     }
 

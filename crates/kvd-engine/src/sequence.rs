@@ -20,6 +20,9 @@ use crate::planted::{self, Bug};
 use crate::stats::Totals;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Padded, lock};
 
+/// Room for pins from the start; more is made when it is needed, outside SEQ.
+pub(crate) const PINS_AT_FIRST: usize = 64;
+
 /// When readers see a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Visibility {
@@ -77,7 +80,7 @@ pub(crate) struct Sequence {
     used: AtomicU64,
     visibility: Visibility,
     history: usize,
-    pins_max: usize,
+    transactions_max: usize,
 }
 
 struct State {
@@ -86,6 +89,8 @@ struct State {
     totals: Totals,
     /// By revision, which only grows: new ones come at the end.
     pins: Vec<Arc<Pinned>>,
+    /// How many of them are transactions'.
+    transactions: usize,
     /// The newest queued commit; each leads to the one before.
     queue: Option<Box<Batch>>,
 }
@@ -96,6 +101,8 @@ pub(crate) struct Pinned {
     pub(crate) revision: Revision,
     /// The store's time there.
     pub(crate) now_ms: u64,
+    /// Held from request to request, and counted; else for one call.
+    is_transaction: bool,
     /// Set when its versions had to go.
     revoked: AtomicBool,
 }
@@ -117,10 +124,9 @@ impl Horizon for Visible<'_> {
 }
 
 impl Sequence {
-    pub(crate) fn new(visibility: Visibility, history: usize, pins_max: usize) -> Sequence {
-        // Room from the start, for transactions and for the pages and multi-gets beside them: nothing is allocated inside SEQ.
-        let pins = Vec::with_capacity(2 * pins_max);
-        let state = State { last: 0, sealed: 0, totals: Totals::default(), pins, queue: None };
+    pub(crate) fn new(visibility: Visibility, history: usize, transactions_max: usize) -> Sequence {
+        let pins = Vec::with_capacity(PINS_AT_FIRST);
+        let state = State { last: 0, sealed: 0, totals: Totals::default(), pins, transactions: 0, queue: None };
         Sequence {
             state: Mutex::new(state),
             visible: Padded(AtomicU64::new(0)),
@@ -130,7 +136,7 @@ impl Sequence {
             used: AtomicU64::new(0),
             visibility,
             history,
-            pins_max,
+            transactions_max,
         }
     }
 
@@ -186,49 +192,64 @@ impl Sequence {
     /// # Errors
     /// As many are open as there may be.
     pub(crate) fn pin(&self, at_last: bool) -> Result<Arc<Pinned>, Error> {
-        if planted::is(Bug::PinWithoutSeq) {
-            let revision = self.visible();
-            return Ok(self.pin_at(self.enter(), revision));
-        }
-        let seq = self.enter();
-        if seq.state.pins.len() >= self.pins_max {
-            return Err(Error::TooManyTransactions { max: self.pins_max });
-        }
-        let revision = if at_last { Revision(seq.state.last) } else { self.visible() };
-        Ok(self.pin_at(seq, revision))
+        let outside = planted::is(Bug::PinWithoutSeq).then(|| self.visible().0);
+        let revision = |state: &State| outside.unwrap_or(if at_last { state.last } else { self.visible().0 });
+        self.pin_at(true, revision).ok_or(Error::TooManyTransactions { max: self.transactions_max })
     }
 
     /// A read point at VISIBLE for the length of one call.
     pub(crate) fn pin_briefly(&self) -> Arc<Pinned> {
-        let seq = self.enter();
-        self.pin_at(seq, self.visible())
+        self.pin_at(false, |_| self.visible().0).expect("calls are not counted")
     }
 
-    fn pin_at(&self, mut seq: Seq<'_>, revision: Revision) -> Arc<Pinned> {
-        let pinned = Arc::new(Pinned { revision, now_ms: self.now_ms(), revoked: AtomicBool::new(false) });
-        let at = seq.state.pins.partition_point(|other| other.revision <= revision);
-        seq.state.pins.insert(at, Arc::clone(&pinned));
-        seq.note_oldest();
-        pinned
+    /// None for a transaction too many.
+    fn pin_at(&self, is_transaction: bool, revision: impl Fn(&State) -> u64) -> Option<Arc<Pinned>> {
+        // All memory comes from outside SEQ, and what is left over goes back there.
+        let revoked = AtomicBool::new(false);
+        let mut pinned = Arc::new(Pinned { revision: Revision(0), now_ms: 0, is_transaction, revoked });
+        let mut room = Vec::new();
+        loop {
+            let mut seq = self.enter();
+            let state = &mut *seq.state;
+            if is_transaction && state.transactions >= self.transactions_max {
+                return None;
+            }
+            let pins = state.pins.len();
+            if pins == state.pins.capacity() {
+                if room.capacity() <= pins {
+                    drop(seq);
+                    room = Vec::with_capacity(2 * (pins + 1));
+                    continue;
+                }
+                room.append(&mut state.pins);
+                std::mem::swap(&mut room, &mut state.pins);
+            }
+            let new = Arc::get_mut(&mut pinned).expect("nobody else has it yet");
+            (new.revision, new.now_ms) = (Revision(revision(state)), self.now_ms());
+            let at = state.pins.partition_point(|other| other.revision <= new.revision);
+            state.pins.insert(at, Arc::clone(&pinned));
+            state.transactions += usize::from(is_transaction);
+            seq.note_oldest();
+            drop(seq);
+            return Some(pinned);
+        }
     }
 
-    /// Gives a read point up.
+    /// Gives a read point up. One that was revoked is gone already.
     pub(crate) fn unpin(&self, pinned: &Arc<Pinned>) {
         let mut seq = self.enter();
-        seq.state.pins.retain(|other| !Arc::ptr_eq(other, pinned));
-        seq.note_oldest();
+        if let Some(at) = seq.state.pins.iter().position(|other| Arc::ptr_eq(other, pinned)) {
+            seq.take_out(at);
+        }
     }
 
     /// Takes the oldest read point from who holds it. Returns whether there was one.
     pub(crate) fn revoke_oldest(&self) -> bool {
         let mut seq = self.enter();
-        if seq.state.pins.is_empty() {
-            return false;
-        }
+        let Some(oldest) = seq.state.pins.first() else { return false };
         // Release: pairs with the load in `is_revoked`. Before the versions go, so that who misses one sees why.
-        seq.state.pins[0].revoked.store(true, Ordering::Release);
-        seq.state.pins.remove(0);
-        seq.note_oldest();
+        oldest.revoked.store(true, Ordering::Release);
+        seq.take_out(0);
         true
     }
 
@@ -344,8 +365,16 @@ impl Seq<'_> {
         (self.state.totals, Revision(self.state.last))
     }
 
-    /// The revisions at which someone may still read.
-    pub(crate) fn read_points(&self, points: &mut ReadPoints) {
+    /// The revisions at which someone may still read; ends the section. Where `points` has too little room it gets more outside,
+    /// and those of then are taken: later ones serve as well, if the lock of the key's bucket is held all the while.
+    pub(crate) fn read_points(mut self, points: &mut ReadPoints) {
+        // The pins, VISIBLE and SEALED.
+        while points.points.capacity() < self.state.pins.len() + 2 {
+            let (sequence, needed) = (self.sequence, self.state.pins.len() + 2);
+            drop(self);
+            points.points = Vec::with_capacity(2 * needed);
+            self = sequence.enter();
+        }
         let visible = self.sequence.visible().0;
         let sealed = if planted::is(Bug::SettleForgetsSealed) { visible } else { self.state.sealed.max(visible) };
         points.points.clear();
@@ -357,6 +386,13 @@ impl Seq<'_> {
         }
         points.visible = visible;
         points.history = self.sequence.history;
+    }
+
+    /// Takes a pin out of the list. Who holds it frees it: it has its own reference as long as it is listed.
+    fn take_out(&mut self, at: usize) {
+        let pinned = self.state.pins.remove(at);
+        self.state.transactions -= usize::from(pinned.is_transaction);
+        self.note_oldest();
     }
 
     fn note_oldest(&mut self) {

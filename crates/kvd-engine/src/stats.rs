@@ -182,6 +182,11 @@ impl Counters {
             Command::MultiDelete { deletes, .. } => deletes.len(),
             Command::Get { .. } | Command::MultiGet { .. } | Command::List(_) | Command::Clear => 0,
         };
+        self.rejected_keys(keys);
+    }
+
+    /// A write of `keys` keys was refused.
+    pub(crate) fn rejected_keys(&mut self, keys: usize) {
         add(&self.line.rejected, keys);
     }
 }

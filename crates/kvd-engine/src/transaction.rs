@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kvd_types::{Condition, Entry, Error, ItemFailure, Key, List, Page, Revision, Set, Ttl};
+use kvd_types::{Command, Condition, Delete, Entry, Error, ItemFailure, Key, List, Page, Revision, Set, Ttl};
 
 use crate::engine::{Engine, Store, Worker};
 use crate::index::{At, Newest};
@@ -12,7 +12,7 @@ use crate::item::{Item, Operation};
 use crate::planted::{self, Bug};
 use crate::read;
 use crate::sequence::Pinned;
-use crate::write;
+use crate::write::{self, Committed};
 
 /// A read point, given up when it is dropped.
 struct Point {
@@ -33,8 +33,8 @@ impl Point {
         store
     }
 
-    /// A key as of the read point.
-    fn get(&self, worker: &mut Worker, key: &Key<'_>) -> Result<Option<Entry>, Error> {
+    /// A key as of the read point. Who asks counts it.
+    fn read(&self, worker: &mut Worker, key: &Key<'_>) -> Result<Option<Entry>, Error> {
         if planted::is(Bug::RevokedNotSeen) {
             self.pinned.check()?;
         }
@@ -51,7 +51,6 @@ impl Point {
         if !planted::is(Bug::RevokedNotSeen) {
             self.pinned.check()?;
         }
-        worker.counters.get(entry.is_some());
         Ok(entry)
     }
 }
@@ -81,7 +80,9 @@ impl View {
     /// [`Error::SnapshotTooOld`] when the versions of this revision had to go.
     pub fn get(&self, engine: &Engine, worker: &mut Worker, key: &Key<'_>) -> Result<Option<Entry>, Error> {
         self.0.store(engine, worker);
-        self.0.get(worker, key)
+        let entry = self.0.read(worker, key)?;
+        worker.counters.get(entry.is_some());
+        Ok(entry)
     }
 
     /// One page of all keys as of this revision: the pages of one view are of one state.
@@ -96,16 +97,39 @@ impl View {
 /// A read-write transaction: reads are of one revision, with own writes on top; nothing is locked before the commit.
 pub struct Update {
     point: Point,
-    /// Keys read from the store, and what must still be true of them: the revision that was read, or that they are absent.
-    reads: BTreeMap<Key<'static>, Condition>,
-    /// The newest own write of each key; none to delete it.
-    writes: BTreeMap<Key<'static>, Option<Set<'static>>>,
+    /// Every key that was read or is to be written.
+    keys: BTreeMap<Key<'static>, Remembered>,
+    /// Their lengths and those of the values to be written, together.
+    bytes: usize,
+}
+
+/// What an update knows of a key.
+#[derive(Default)]
+struct Remembered {
+    /// What must still be true of the key at the commit, if the store was asked: the revision that was read, or its absence.
+    read: Option<Condition>,
+    /// The newest own write.
+    write: Option<Write>,
+}
+
+/// What is to happen to a key.
+enum Write {
+    Put(Set<'static>),
+    Delete,
+}
+
+impl Write {
+    fn value_len(&self) -> usize {
+        match self {
+            Write::Put(set) => set.value.len(),
+            Write::Delete => 0,
+        }
+    }
 }
 
 impl Update {
     pub(crate) fn begin(store: &Arc<Store>) -> Result<Update, Error> {
-        let point = Point::begin(store, true)?;
-        Ok(Update { point, reads: BTreeMap::new(), writes: BTreeMap::new() })
+        Ok(Update { point: Point::begin(store, true)?, keys: BTreeMap::new(), bytes: 0 })
     }
 
     /// The revision that is read.
@@ -121,48 +145,65 @@ impl Update {
     /// The value of a key: this transaction's own, or that of its revision.
     ///
     /// # Errors
-    /// [`Error::SnapshotTooOld`] when the versions of this revision had to go.
+    /// [`Error::SnapshotTooOld`] when the versions of this revision had to go; a limit is broken, since what was read is
+    /// remembered.
     pub fn get(&mut self, engine: &Engine, worker: &mut Worker, key: &Key<'_>) -> Result<Option<Entry>, Error> {
         self.point.store(engine, worker);
         worker.position = self.position();
-        if let Some(written) = self.writes.get(key) {
-            let entry = written.as_ref().map(|set| self.own_entry(set));
-            worker.counters.get(entry.is_some());
-            return Ok(entry);
-        }
-        let entry = self.point.get(worker, key)?;
+        let own = match self.keys.get(key).and_then(|remembered| remembered.write.as_ref()) {
+            None => None,
+            Some(Write::Delete) => Some(None),
+            Some(Write::Put(set)) => Some(Some(set.clone())),
+        };
+        let entry = match own {
+            None => self.read(worker, key)?,
+            Some(None) => None,
+            Some(Some(set)) => self.own_entry(worker, set)?,
+        };
+        worker.counters.get(entry.is_some());
+        Ok(entry)
+    }
+
+    /// A key as of the read point, which the commit will ask for again.
+    fn read(&mut self, worker: &mut Worker, key: &Key<'_>) -> Result<Option<Entry>, Error> {
+        let bytes = self.room_for(key, 0, 0)?;
+        let entry = self.point.read(worker, key)?;
         let condition = entry.as_ref().map_or(Condition::Absent, |entry| Condition::Revision(entry.revision));
         if !(entry.is_none() && planted::is(Bug::AbsentNotRead)) {
-            self.reads.insert(key.borrow().into_owned(), condition);
+            self.keys.entry(key.borrow().into_owned()).or_default().read = Some(condition);
+            self.bytes = bytes;
         }
         Ok(entry)
     }
 
-    /// A value that is not committed yet, as its own transaction sees it.
-    fn own_entry(&self, set: &Set<'_>) -> Entry {
+    /// A value that is not committed yet, as its own transaction sees it: at its time, and with the expiry that it keeps.
+    fn own_entry(&mut self, worker: &mut Worker, set: Set<'static>) -> Result<Option<Entry>, Error> {
+        let now_ms = self.point.pinned.now_ms;
         let expires_at_ms = match set.ttl {
-            Ttl::Ms(ms) => Some(self.point.pinned.now_ms.saturating_add(ms)),
+            Ttl::None => None,
+            Ttl::Keep => self.read(worker, &set.key)?.and_then(|entry| entry.expires_at_ms),
+            Ttl::Ms(ms) => Some(now_ms.saturating_add(ms)),
             Ttl::At(at) => Some(at),
-            Ttl::None | Ttl::Keep => None,
         };
-        let (value, content_type) = (set.value.clone(), set.content_type.clone());
-        Entry { value, content_type, expires_at_ms, revision: self.revision() }
+        let entry =
+            Entry { value: set.value, content_type: set.content_type, expires_at_ms, revision: self.revision() };
+        Ok(expires_at_ms.is_none_or(|at| at > now_ms).then_some(entry))
     }
 
     /// Gives a key a value when this commits.
     ///
     /// # Errors
     /// A limit is broken; or the set has a condition, which a transaction expresses by reading.
-    pub fn set(&mut self, set: Set<'static>) -> Result<(), Error> {
+    pub fn set(&mut self, mut set: Set<'static>) -> Result<(), Error> {
         if set.condition != Condition::Always {
             let what = "a set inside a transaction takes no condition: read the key, and the commit asks that it did not change";
             return Err(Error::NotInTransaction { what });
         }
-        let key = set.key.clone();
-        self.point.store.limits.check(&kvd_types::Command::Set(set.clone()))?;
-        self.room_for(&key)?;
-        self.writes.insert(key, Some(set));
-        Ok(())
+        self.point.store.limits.check(&Command::Set(set.clone()))?;
+        if set.ttl == Ttl::Keep {
+            set.ttl = self.kept(&set.key);
+        }
+        self.write(set.key.clone(), Write::Put(set))
     }
 
     /// Removes a key when this commits.
@@ -170,15 +211,38 @@ impl Update {
     /// # Errors
     /// A limit is broken.
     pub fn delete(&mut self, key: Key<'static>) -> Result<(), Error> {
-        self.room_for(&key)?;
-        self.writes.insert(key, None);
+        self.point.store.limits.check(&Command::Delete(Delete::new(key.borrow())))?;
+        self.write(key, Write::Delete)
+    }
+
+    /// What a set of `key` keeps: the expiry of an own write before it, or else that of the store, which the commit finds.
+    fn kept(&self, key: &Key<'_>) -> Ttl {
+        match self.keys.get(key).and_then(|remembered| remembered.write.as_ref()) {
+            None => Ttl::Keep,
+            Some(Write::Delete) => Ttl::None,
+            Some(Write::Put(Set { ttl: Ttl::At(at), .. })) if *at <= self.point.pinned.now_ms => Ttl::None,
+            Some(Write::Put(Set { ttl: Ttl::Ms(0), .. })) => Ttl::None,
+            Some(Write::Put(set)) => set.ttl,
+        }
+    }
+
+    fn write(&mut self, key: Key<'static>, write: Write) -> Result<(), Error> {
+        let before = self.keys.get(&key).and_then(|remembered| remembered.write.as_ref());
+        let bytes = self.room_for(&key, before.map_or(0, Write::value_len), write.value_len())?;
+        self.keys.entry(key).or_default().write = Some(write);
+        self.bytes = bytes;
         Ok(())
     }
 
-    /// What a transaction remembers is bounded as a batch is.
-    fn room_for(&self, key: &Key<'_>) -> Result<(), Error> {
-        let more = usize::from(!self.writes.contains_key(key));
-        Ok(self.point.store.limits.check_batch_items(self.writes.len() + more)?)
+    /// What a transaction remembers is bounded as a batch is. Returns what it comes to in bytes with this key, and when a value
+    /// to be written changes its length.
+    fn room_for(&self, key: &Key<'_>, before: usize, after: usize) -> Result<usize, Error> {
+        let limits = &self.point.store.limits;
+        let is_new = !self.keys.contains_key(key);
+        limits.check_batch_items(self.keys.len() + usize::from(is_new))?;
+        let bytes = self.bytes - before + after + if is_new { key.len() } else { 0 };
+        limits.check_batch_bytes(bytes)?;
+        Ok(bytes)
     }
 
     /// Commits: every key that was read still has the version that was read, or is still absent, and all writes happen; or
@@ -188,47 +252,44 @@ impl Update {
     /// [`Error::Conflict`] names the keys that were changed; begin again. Otherwise as a batch of writes.
     pub fn commit(self, engine: &Engine, worker: &mut Worker) -> Result<Revision, Error> {
         let store = self.point.store(engine, worker);
+        let revision = self.revision();
         worker.position = self.position();
-        self.point.pinned.check()?;
-        if self.writes.is_empty() {
-            return Ok(self.revision());
+        let puts = self.keys.values().filter(|key| matches!(key.write, Some(Write::Put(_)))).count();
+        let deletes = self.keys.values().filter(|key| matches!(key.write, Some(Write::Delete))).count();
+        let readable = self.point.pinned.check();
+        // What was read is judged by its revision: nothing is read here any more, and nothing kept that the commit replaces.
+        drop(self.point);
+        if puts + deletes == 0 {
+            return readable.map(|()| revision);
         }
-        let always = Condition::Always;
-        let (mut items, mut sets, mut deletes) = (Vec::new(), 0, 0);
-        for (key, condition) in &self.reads {
-            items.push(Item { key, condition, operation: Operation::Check });
-        }
-        let reads = items.len();
-        for (key, write) in &self.writes {
-            // A key that was read and is written is judged once, by its read, and changed by its write.
-            match write {
-                Some(set) => items.push(Item::put(set)),
-                None => items.push(Item { key, condition: &always, operation: Operation::Delete }),
-            }
-            *(if write.is_some() { &mut sets } else { &mut deletes }) += 1;
-        }
-        let items = merge_reads(items, reads);
-        let committed = write::commit_many(store, worker, &items, false);
+        let committed = readable.and_then(|()| commit(store, worker, &self.keys));
         worker.trash.tidy();
-        let committed = committed.map_err(|error| conflict(error, &items))?;
-        worker.counters.sets(sets);
-        worker.counters.deletes(deletes, 0);
-        Ok(committed.revision)
+        match &committed {
+            Ok(committed) => {
+                worker.counters.sets(puts);
+                // Every put changes its key, a delete only one that is there.
+                worker.counters.deletes(deletes, puts + deletes - committed.changed);
+            }
+            Err(_) => worker.counters.rejected_keys(puts + deletes),
+        }
+        committed.map(|committed| committed.revision)
     }
 }
 
-/// Items of one key become one: what was read is its condition, what is written its operation.
-fn merge_reads<'c>(items: Vec<Item<'c>>, reads: usize) -> Vec<Item<'c>> {
-    let mut merged: BTreeMap<&'c Key<'c>, Item<'c>> = BTreeMap::new();
-    for (at, item) in items.into_iter().enumerate() {
-        match merged.get_mut(item.key) {
-            Some(read) if at >= reads => read.operation = item.operation,
-            _ => {
-                merged.insert(item.key, item);
-            }
-        }
-    }
-    merged.into_values().collect()
+/// A key that was read and is written is judged by its read, and changed by its write.
+fn commit(store: &Store, worker: &mut Worker, keys: &BTreeMap<Key<'_>, Remembered>) -> Result<Committed, Error> {
+    let item = |(key, remembered)| {
+        let Remembered { read, write }: &Remembered = remembered;
+        let condition = read.as_ref().unwrap_or(&Condition::Always);
+        let operation = match write {
+            Some(Write::Put(set)) => Item::put(set).operation,
+            Some(Write::Delete) => Operation::Delete,
+            None => Operation::Check,
+        };
+        Item { key, condition, operation }
+    };
+    let items: Vec<Item<'_>> = keys.iter().map(item).collect();
+    write::commit_many(store, worker, &items, false).map_err(|error| conflict(error, &items))
 }
 
 /// In a transaction a condition that no longer holds is a conflict.

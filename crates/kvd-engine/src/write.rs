@@ -194,7 +194,6 @@ fn try_commit_one(
     }
     let revision = seq.commit(&delta, batch, |revision| target.set_revision(revision, &guard));
     seq.read_points(&mut worker.points);
-    drop(seq);
     settle_target(store, &worker.points, &mut worker.trash, &target, &guard);
     let counted = target.account(&store.index, expires_at_ms, &guard);
     Some(Ok(Committed { revision, existed, changed: 1, counted }))
@@ -423,7 +422,6 @@ fn try_commit_many(
     }
     let revision = seq.commit(&delta, batch, |revision| commit.store(revision));
     seq.read_points(&mut worker.points);
-    drop(seq);
     let mut counted = false;
     for (target, expires_at_ms) in &targets {
         target.set_revision(revision, &guard);

@@ -18,6 +18,15 @@ fn set<'a>(name: &'a str, value: &str, condition: Condition) -> Set<'a> {
     Set { condition, ..Set::new(key(name), Bytes::copy_from_slice(value.as_bytes())) }
 }
 
+/// Tells the others to stop when it goes, in a panic too: a test that fails must not hang.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed); // only tells when to stop, as the loads do
+    }
+}
+
 #[test]
 fn a_reader_never_sees_half_a_commit() {
     let engine = Engine::open(Config::default());
@@ -25,6 +34,7 @@ fn a_reader_never_sees_half_a_commit() {
     let done = AtomicBool::new(false);
     let barrier = Barrier::new(4);
     thread::scope(|scope| {
+        let _stop = StopAtEnd(&done);
         let writer = |mark: &'static str| {
             let (engine, barrier) = (&engine, &barrier);
             scope.spawn(move || {
@@ -64,7 +74,6 @@ fn a_reader_never_sees_half_a_commit() {
         for writer in writers {
             writer.join().unwrap();
         }
-        done.store(true, Ordering::Relaxed); // only tells when to stop, as the load does
     });
 }
 
@@ -75,28 +84,28 @@ fn of_many_writers_with_one_condition_exactly_one_wins() {
     let engine = Engine::open(Config::default());
     let barrier = Barrier::new(WRITERS);
     engine.execute(&mut engine.worker(), &Command::Set(set("k", "", Condition::Always))).unwrap();
-    let wins: usize = thread::scope(|scope| {
+    // Nothing panics between two barriers, where the others would wait for ever: what was answered is looked at afterwards.
+    let answers: Vec<Result<Reply, Error>> = thread::scope(|scope| {
         let writer = || {
             let mut worker = engine.worker();
-            let mut wins = 0;
+            let mut answers = Vec::new();
             for _ in 0..ROUNDS {
                 // All read the same revision, then all write on the condition that it is current.
                 barrier.wait();
-                let got = engine.execute(&mut worker, &Command::Get { key: key("k") }).unwrap();
-                let Reply::Got { revision, .. } = got else { panic!("{got:?}") };
+                let revision = engine.get_with(&mut worker, b"k", |found| found.map(|found| found.revision()));
                 barrier.wait();
-                let command = Command::Set(set("k", "", Condition::Revision(revision)));
-                match engine.execute(&mut worker, &command) {
-                    Ok(_) => wins += 1,
-                    Err(error) => assert!(matches!(error, Error::PreconditionFailed { .. }), "{error}"),
-                }
+                let condition = Condition::Revision(revision.unwrap_or_default());
+                answers.push(engine.execute(&mut worker, &Command::Set(set("k", "", condition))));
             }
-            wins
+            answers
         };
         let writers: Vec<_> = (0..WRITERS).map(|_| scope.spawn(writer)).collect();
-        writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
     });
-    assert_eq!(wins, ROUNDS);
+    let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!(won.len(), ROUNDS);
+    let is_refusal = |answer: &Result<_, _>| matches!(answer, Err(Error::PreconditionFailed { .. }));
+    assert!(lost.iter().all(is_refusal), "{:?}", lost.iter().find(|answer| !is_refusal(answer)));
     let stats = engine.stats();
     assert_eq!(stats.revision, Revision(ROUNDS as u64 + 1));
     assert_eq!(stats.operations.rejected, (ROUNDS * (WRITERS - 1)) as u64);
@@ -112,6 +121,7 @@ fn a_walk_meets_every_key_that_stays_exactly_once() {
     }
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _stop = StopAtEnd(&done);
         // Makes the tables grow and shrink all the time.
         scope.spawn(|| {
             let mut worker = engine.worker();
@@ -146,7 +156,6 @@ fn a_walk_meets_every_key_that_stays_exactly_once() {
             expected.sort();
             assert_eq!(seen, expected);
         }
-        done.store(true, Ordering::Relaxed); // only tells when to stop, as the load does
     });
 }
 

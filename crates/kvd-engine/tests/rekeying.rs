@@ -2,8 +2,7 @@
 //! while, they end when their time comes, and nobody looks at what is freed, which AddressSanitizer and valgrind see.
 #![cfg(not(any(kvd_loom, kvd_shuttle)))]
 
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 
 use kvd_engine::{Config, Engine, Worker};
@@ -65,50 +64,55 @@ fn walk(engine: &Engine, worker: &mut Worker, least: usize) {
     assert!(met >= least, "a walk met {met} keys, of {least} that are always there");
 }
 
+/// The move goes on with this thread's commits, two buckets with each, and between two of them a reader has taken a step. Then a
+/// walk comes, which ends it. Steps are handed over: whoever panics ends the others.
 #[test]
 fn threads_find_what_moves_and_lose_nothing() {
-    const STABLE: usize = 5_000;
-    const PASSING: usize = 2_000;
+    const STABLE: usize = 20_000;
+    const PASSING: usize = 20;
+    const SLICES: usize = 300;
     let engine = Engine::open(Config { segment_buckets_max: 4, ..Config::default() });
-    multi_set(&engine, &mut engine.worker(), 0..STABLE, "stays", Ttl::None);
-    let (begin, done) = (Barrier::new(4), AtomicBool::new(false));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut worker = engine.worker();
-            begin.wait();
-            // Relaxed: only tells when to stop.
-            while !done.load(Ordering::Relaxed) {
-                for number in (0..STABLE).step_by(7) {
-                    assert!(value_is(&engine, &mut worker, number, "stays"), "k{number} is always there");
-                }
-            }
-        });
-        scope.spawn(|| {
-            let mut worker = engine.worker();
-            begin.wait();
-            // Relaxed: only tells when to stop.
-            while !done.load(Ordering::Relaxed) {
-                walk(&engine, &mut worker, STABLE);
-            }
-        });
-        scope.spawn(|| {
-            let mut worker = engine.worker();
-            begin.wait();
-            for round in 0..4 {
-                let first = STABLE + round * PASSING;
-                multi_set(&engine, &mut worker, first..first + PASSING, "passes", Ttl::None);
-                for number in first..first + PASSING {
-                    engine.execute(&mut worker, &Command::Delete(Delete::new(key(number)))).unwrap();
-                }
-            }
-            done.store(true, Ordering::Relaxed); // only tells when to stop, as the loads do
-        });
-        let mut worker = engine.worker();
-        begin.wait();
-        engine.rekey(&mut worker);
-        while engine.maintain(&mut worker) {}
-    });
     let mut worker = engine.worker();
+    for first in (0..STABLE).step_by(1_000) {
+        multi_set(&engine, &mut worker, first..first + 1_000, "stays", Ttl::None);
+    }
+    thread::scope(|scope| {
+        let (step, steps) = mpsc::sync_channel(0);
+        let engine = &engine;
+        scope.spawn(move || {
+            let mut worker = engine.worker();
+            let mut numbers = (0..STABLE).step_by(7).cycle();
+            while step.send(()).is_ok() {
+                for number in numbers.by_ref().take(100) {
+                    assert!(value_is(engine, &mut worker, number, "stays"), "k{number} is always there");
+                }
+            }
+        });
+        // New keys come for a while, and go again: tables grow and shrink while keys move.
+        let mut slice = |at: usize| {
+            let (at, goes) = (at % SLICES % (SLICES / 2), at % SLICES >= SLICES / 2);
+            let numbers = STABLE + at * PASSING..STABLE + (at + 1) * PASSING;
+            if goes {
+                let deletes = numbers.map(|number| Delete::new(key(number))).collect();
+                engine.execute(&mut worker, &Command::MultiDelete { deletes, require_all: true }).unwrap();
+            } else {
+                multi_set(engine, &mut worker, numbers, "passes", Ttl::None);
+            }
+            steps.recv().expect("the reader goes on");
+        };
+        engine.rekey(&mut engine.worker());
+        (0..SLICES).for_each(&mut slice);
+        assert!(engine.maintain(&mut engine.worker()), "keys are moving still");
+        let walker = scope.spawn(|| {
+            let mut worker = engine.worker();
+            (0..3).for_each(|_| walk(engine, &mut worker, STABLE));
+        });
+        let mut at = 0;
+        while !walker.is_finished() || at % SLICES > 0 {
+            slice(at);
+            at += 1;
+        }
+    });
     while engine.maintain(&mut worker) {}
     let stats = engine.stats();
     assert_eq!((stats.totals.keys, stats.totals.history_bytes, stats.rekeyed), (STABLE as u64, 0, 1));
