@@ -161,6 +161,16 @@ Examples:
   until kvcli ping -q; do sleep 1; done")]
     Ping,
 
+    /// Have the server put all its data into a snapshot, which shortens its next start
+    ///
+    /// Returns when the server has begun. It makes snapshots by itself as well; `kvcli stats` tells the newest one's
+    /// revision.
+    #[command(after_help = "\
+Examples:
+  kvcli snapshot
+  kvcli stats | grep snapshot")]
+    Snapshot,
+
     /// Print the server's version, limits and features
     #[command(after_help = "\
 Examples:

@@ -52,6 +52,11 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<Exit, Failure> {
             let info = connect()?.info()?;
             report(output, &info.encode(Format::Json, false), || render::info(&info))?
         }
+        Command::Snapshot => {
+            connect()?.snapshot()?;
+            output.note("the server makes a snapshot")?;
+            Exit::Ok
+        }
         Command::Ping => ping(&connect()?, output)?,
     };
     output.out.flush()?;

@@ -101,6 +101,11 @@ impl Client {
         self.runtime.block_on(self.client.info())
     }
 
+    /// See [`crate::Client::snapshot`].
+    pub fn snapshot(&self) -> Result<(), Error> {
+        self.runtime.block_on(self.client.snapshot())
+    }
+
     /// See [`crate::Client::ping`].
     pub fn ping(&self) -> Result<(), Error> {
         self.runtime.block_on(self.client.ping())

@@ -83,6 +83,12 @@ pub(crate) fn report(url: Uri) -> Outgoing {
     Outgoing { request, is_write: false }
 }
 
+/// What the server is to do with itself.
+pub(crate) fn order(url: Uri) -> Outgoing {
+    // Nothing of the data changes: it may be sent again.
+    Outgoing { request: bodiless(Method::POST, url), is_write: false }
+}
+
 /// A request on the key's own URL; none where the key is too long for one, or the condition fits no header.
 fn direct(method: Method, key: &Key<'_>, condition: &Condition) -> Option<Request<Bytes>> {
     let url = match path::form_for(key) {

@@ -268,6 +268,11 @@ impl Engine {
         self.0.epoch
     }
 
+    /// The store's time, in milliseconds since 1970.
+    pub fn now_ms(&self) -> u64 {
+        self.0.sequence.now_ms()
+    }
+
     /// The newest commit that readers see.
     pub fn revision(&self) -> Revision {
         self.0.sequence.visible()

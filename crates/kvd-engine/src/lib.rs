@@ -76,11 +76,11 @@
 //!
 //! # Durability
 //!
-//! [`Engine::recover`] opens the store of a directory, [`Engine::open`] one without. Commits are encoded and take their room
-//! in the journal before they lock anything; inside SEQ they are queued. The flusher's round ([`Engine::flush`]) brings what
-//! is queued to the disk. An answer may leave when readers see its position ([`Worker::position`], [`Engine::reached`]):
-//! `flusher` tells which command has which. Snapshots walk the index while it is in use ([`SnapshotRun`]), and the journal's
-//! tail makes one revision of them.
+//! [`Engine::recover`] opens the store of a directory, [`Engine::open`] one without. A commit takes its room in the journal
+//! before it locks anything, and is queued as bytes inside SEQ. The flusher's round ([`Engine::flush`]) brings what is queued to
+//! the disk. An answer may leave when readers see its position ([`Worker::position`], [`Engine::reached`]); `flusher` tells which
+//! command has which. Snapshots walk the index while it is in use ([`SnapshotRun`]); with the journal's tail they are one
+//! revision.
 //!
 //! # Reclamation
 //!

@@ -27,14 +27,21 @@ const DELETE_BYTES: usize = 8;
 
 const CLEAR_BYTES: usize = 4;
 
+/// Values from this size on are not copied.
+const SHARED_BYTES_MIN: usize = 16 << 10;
+
 /// The flag of a put that has an expiry.
 const HAS_EXPIRY: u8 = 1;
 
 /// The effects of one commit as bytes, waiting for their revision.
 #[derive(Debug)]
 pub struct Encoded {
-    /// Room for the head, then the effects.
+    /// Room for the head, then the effects without the large values.
     bytes: Vec<u8>,
+    /// The large values, shared with whoever else has them: each with where in `bytes` it stands.
+    shared: Vec<(usize, Bytes)>,
+    /// All of it, in bytes.
+    len: usize,
 }
 
 /// How long a batch becomes at most: told before a commit has looked at anything, so that room can be taken first.
@@ -105,50 +112,64 @@ impl Encoded {
     /// [`TooLarge`] at 2 GiB.
     pub fn new<'a, 'k: 'a>(effects: impl IntoIterator<Item = &'a Effect<'k>>) -> Result<Encoded, TooLarge> {
         let mut bytes = vec![0; BATCH_HEAD_BYTES];
+        let (mut shared, mut shared_len) = (Vec::new(), 0);
         let mut count = 0_u32;
         for effect in effects {
-            encode_effect(&mut bytes, effect);
+            if let Some(value) = encode_effect(&mut bytes, effect) {
+                shared_len += value.len();
+                shared.push((bytes.len(), value));
+            }
             count += 1;
         }
-        BatchSize(bytes.len()).check()?;
-        let length = u32_len(bytes.len() - BATCH_HEAD_BYTES);
+        let len = bytes.len() + shared_len;
+        BatchSize(len).check()?;
+        let length = u32_len(len - BATCH_HEAD_BYTES);
         bytes[8..12].copy_from_slice(&length.to_le_bytes());
         bytes[12..16].copy_from_slice(&count.to_le_bytes());
-        Ok(Encoded { bytes })
+        Ok(Encoded { bytes, shared, len })
     }
 
     /// The effects that were encoded.
     pub fn effects(&self) -> Vec<Effect<'static>> {
-        let batch = decode_batch(&mut &self.bytes[..]).expect("it was encoded here");
+        let bytes: Vec<u8> = self.parts().flatten().copied().collect();
+        let batch = decode_batch(&mut &bytes[..]).expect("it was encoded here");
         batch.expect("a batch has a head").1
     }
 
     /// Its size.
     pub fn size(&self) -> BatchSize {
-        BatchSize(self.bytes.len())
+        BatchSize(self.len)
     }
 
     /// Its bytes in the journal, without what surrounds a group.
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.len
     }
 
-    /// The batch, with its revision.
-    pub(crate) fn stamp(&mut self, revision: Revision) -> &[u8] {
+    /// Gives the batch its revision.
+    pub(crate) fn stamp(&mut self, revision: Revision) {
         self.bytes[..8].copy_from_slice(&revision.0.to_le_bytes());
-        &self.bytes
     }
 
-    /// The batch as it was last stamped.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// The batch as it was last stamped, in pieces.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = [0].into_iter().chain(self.shared.iter().map(|(at, _)| *at));
+        let ends = self.shared.iter().map(|(at, _)| *at).chain([self.bytes.len()]);
+        let values = self.shared.iter().map(|(_, value)| &value[..]).chain([&[][..]]);
+        let own = begins.zip(ends).map(|(begin, end)| &self.bytes[begin..end]);
+        own.zip(values).flat_map(|(own, value)| [own, value]).filter(|part| !part.is_empty())
     }
 }
 
-fn encode_effect(to: &mut Vec<u8>, effect: &Effect<'_>) {
+/// Returns the value that is to follow, if it is so large that it isn't copied.
+fn encode_effect(to: &mut Vec<u8>, effect: &Effect<'_>) -> Option<Bytes> {
     match effect {
         Effect::Put { key, value, content_type, expires_at_ms } => {
-            encode_put(to, key, value, content_type.as_ref(), *expires_at_ms);
+            encode_put_head(to, key, value, content_type.as_ref(), *expires_at_ms);
+            if value.len() >= SHARED_BYTES_MIN {
+                return Some(Bytes::clone(value));
+            }
+            to.put_slice(value);
         }
         Effect::Delete { key, reason } => {
             let reason = match reason {
@@ -162,10 +183,23 @@ fn encode_effect(to: &mut Vec<u8>, effect: &Effect<'_>) {
         }
         Effect::Clear => to.put_slice(&[CLEAR, 0, 0, 0]),
     }
+    None
 }
 
 /// A put, as journal and snapshots have it.
 pub(crate) fn encode_put(
+    to: &mut Vec<u8>,
+    key: &Key<'_>,
+    value: &Bytes,
+    content_type: Option<&ContentType>,
+    expires_at_ms: Option<u64>,
+) {
+    encode_put_head(to, key, value, content_type, expires_at_ms);
+    to.put_slice(value);
+}
+
+/// A put but for its value, which ends it.
+fn encode_put_head(
     to: &mut Vec<u8>,
     key: &Key<'_>,
     value: &Bytes,
@@ -183,7 +217,6 @@ pub(crate) fn encode_put(
     }
     to.put_slice(key.as_bytes());
     to.put_slice(content_type);
-    to.put_slice(value);
 }
 
 /// A length that does not fit never reaches the disk: a batch with it is too large.
@@ -278,13 +311,21 @@ mod tests {
         vec(any::<u8>(), 0..40).prop_map(|bytes| Key::new(bytes).unwrap())
     }
 
+    /// Some are so large that they are not copied.
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            9 => vec(any::<u8>(), 0..300),
+            1 => any::<u8>().prop_map(|byte| vec![byte; SHARED_BYTES_MIN]),
+        ]
+    }
+
     fn effect() -> impl Strategy<Value = Effect<'static>> {
         let content_type = prop_oneof![
             Just(None),
             Just(Some(ContentType::new(b"text/plain").unwrap())),
             Just(Some(ContentType::new(&[b'x'; 255]).unwrap())),
         ];
-        let put = (key(), vec(any::<u8>(), 0..300), content_type, any::<Option<u64>>()).prop_map(
+        let put = (key(), value(), content_type, any::<Option<u64>>()).prop_map(
             |(key, value, content_type, expires_at_ms)| Effect::Put {
                 key,
                 value: value.into(),
@@ -303,7 +344,8 @@ mod tests {
             let mut bytes = Vec::new();
             for (revision, effects) in &batches {
                 let mut encoded = Encoded::new(effects).unwrap();
-                bytes.extend_from_slice(encoded.stamp(Revision(*revision)));
+                encoded.stamp(Revision(*revision));
+                encoded.parts().for_each(|part| bytes.extend_from_slice(part));
             }
             let mut from = &bytes[..];
             for (revision, effects) in batches {
@@ -336,7 +378,8 @@ mod tests {
         fn a_batch_that_is_cut_is_an_error(effects in vec(effect(), 1..4), cut in any::<prop::sample::Index>()) {
             let encoded = Encoded::new(&effects).unwrap();
             let len = 1 + cut.index(encoded.len() - 1);
-            prop_assert!(decode_batch(&mut &encoded.bytes()[..len]).is_err());
+            let bytes: Vec<u8> = encoded.parts().flatten().copied().collect();
+            prop_assert!(decode_batch(&mut &bytes[..len]).is_err());
         }
     }
 }

@@ -170,7 +170,7 @@ impl Writer {
     }
 
     fn append_group(&mut self, batches: Vec<Batch>) -> Result<(), Error> {
-        let body: Vec<&[u8]> = batches.iter().map(|batch| batch.encoded.bytes()).collect();
+        let body: Vec<&[u8]> = batches.iter().flat_map(|batch| batch.encoded.parts()).collect();
         let body_len: usize = body.iter().map(|part| part.len()).sum();
         let head = Head {
             body_len: u32::try_from(body_len).expect("a group is one batch or at most 8 MiB"),

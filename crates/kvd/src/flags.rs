@@ -7,12 +7,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use toml::Value;
 
-use crate::config::{self, CommandLine, LISTEN_DEFAULT, LogFormat, LogLevel};
+use crate::config::{self, CommandLine, Fsync, LISTEN_DEFAULT, LogFormat, LogLevel};
 
 /// kvd: an in-memory key-value store behind a REST API.
 ///
-/// This version keeps all data in memory and writes none of it to disk (policy `in-memory`): what was stored is gone
-/// when the server stops. The data directory holds the pid file and the log.
+/// All data is in memory, and a journal and snapshots in the data directory bring it back after a stop or a crash.
+/// `--fsync` says how much a crash may cost; with `--in-memory` nothing is kept.
 #[derive(Parser)]
 #[command(name = "kvd", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Flags {
@@ -27,6 +27,7 @@ Examples:
   kvd stop                           end it, requests under way included
   kvd serve --listen 127.0.0.1:8000  stay in the foreground, log to standard error
   kvd config check                   try the configuration without starting
+  kvd check DIR                      is the data of a stopped server whole
 
 `kvd COMMAND --help` tells more; `kvd config --help` is about the configuration.
 Exit status: 0 done; 1 failed; 2 wrong usage or configuration; of `status` also 3 not running, 4 not ready.";
@@ -36,7 +37,7 @@ pub(crate) enum Command {
     /// Serve in the foreground, until SIGTERM or Ctrl-C
     ///
     /// One line on standard output tells the addresses once the server is ready; the log goes to standard error. Data
-    /// is kept in memory only and is gone when the server stops.
+    /// of the data directory is loaded first; its end, and how long it took, are in the log.
     #[command(after_help = "\
 Examples:
   kvd serve
@@ -87,6 +88,27 @@ Examples:
   kvd status
   kvd status --data-dir ./data")]
     Status(ConfigArgs),
+    /// Check the data of a server that is not running: is it whole, and what is in it
+    ///
+    /// Changes nothing. Exits with 0 when a server could start with it, else with 1 and what is wrong.
+    #[command(after_help = "\
+Examples:
+  kvd check ./data")]
+    Check {
+        /// The data directory
+        dir: PathBuf,
+    },
+    /// Print everything in a data directory's journal and snapshots, record by record
+    ///
+    /// For people who want to see what happened, and when; the bytes are explained in docs/FORMAT.md. Changes nothing.
+    #[command(after_help = "\
+Examples:
+  kvd dump ./data
+  kvd dump ./data | grep bad")]
+    Dump {
+        /// The data directory
+        dir: PathBuf,
+    },
     /// Check the configuration
     #[command(after_help = config_help())]
     Config {
@@ -117,11 +139,11 @@ pub(crate) struct ConfigArgs {
     /// Set any key of the configuration, such as log.level=debug; lists with commas. Repeatable
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
-    /// Directory of the pid file and the log
+    /// Directory of journal, snapshots, pid file and log
     /// [default: /var/lib/kvd for root, else $XDG_STATE_HOME/kvd, which is ~/.local/state/kvd]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Ask for the policy `in-memory`, which this version has in any case; the pid file and the log are then in
+    /// Keep nothing on disk: all data is gone when the server stops. The pid file and the log are then in
     /// $XDG_RUNTIME_DIR/kvd or /run [default directory of other users: $XDG_STATE_HOME/kvd/in-memory]
     #[arg(long)]
     in_memory: bool,
@@ -135,6 +157,10 @@ pub(crate) struct ServeArgs {
     /// Serving threads [default: the number of cores]
     #[arg(long, value_name = "N")]
     workers: Option<u16>,
+    /// When commits are on disk: before they are answered, every storage.interval, or when the system likes
+    /// [default: interval]
+    #[arg(long, value_name = "WHEN")]
+    fsync: Option<Fsync>,
     /// Log events from this severity on [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<LogLevel>,
@@ -168,6 +194,9 @@ impl ServeArgs {
         }
         if let Some(workers) = self.workers {
             line.flags.push(("server.workers", "--workers", i64::from(workers).into()));
+        }
+        if let Some(fsync) = self.fsync {
+            line.flags.push(("storage.fsync", "--fsync", text(fsync)));
         }
         if let Some(level) = self.log_level {
             line.flags.push(("log.level", "--log-level", text(level)));

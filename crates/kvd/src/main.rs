@@ -4,6 +4,7 @@
 mod config;
 mod daemon;
 mod flags;
+mod inspect;
 mod logging;
 mod serve;
 mod server;
@@ -38,6 +39,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Stop { config, timeout } => daemon::stop(&config::load(&config.command_line())?.config, timeout),
         Command::Status(args) => daemon::status(&config::load(&args.command_line())?.config),
         Command::Config { command: ConfigCommand::Check(args) } => check(&config::load(&args.command_line())?),
+        Command::Check { dir } => inspect::check(&dir),
+        Command::Dump { dir } => inspect::dump(&dir),
         Command::Version => {
             say(concat!("kvd ", env!("CARGO_PKG_VERSION")))?;
             Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::config::{self, Config, LogFormat};
 use crate::daemon::{Home, PidFile, Ready};
@@ -34,15 +34,9 @@ pub(crate) fn serve(args: &ServeArgs, daemon: bool) -> anyhow::Result<ExitCode> 
 fn run(config: &Config, daemon: bool) -> anyhow::Result<()> {
     let home = Home::create(&config.data_dir)?;
     let _pid_file = PidFile::acquire(&home)?;
-    if !config.in_memory {
-        warn!(
-            "this version keeps all data in memory and writes none of it to {}: it is gone when the server stops",
-            home.dir().display()
-        );
-    }
     let format = config.log.format;
     server::run(config, |started| {
-        let ready = Ready::new(&started.listen, &home, daemon);
+        let ready = Ready::new(started, config.policy(), &home, daemon);
         if let Err(error) = announce(&ready, &home, format) {
             // Clients can be served all the same.
             error!("{error:#}");

@@ -68,8 +68,8 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_column() {
         ("log.lvel = \"info\"\n", "kvd.toml:1:5: unknown key \"log.lvel\"; did you mean \"log.level\"?"),
         ("[resp]\nlisten = []\n", "kvd.toml:1:2: unknown table or key \"resp\"; `kvd config --help` lists all keys"),
         (
-            "[storage]\nfsync = \"always\"\n",
-            "kvd.toml:2:1: unknown key \"storage.fsync\"; `kvd config --help` lists all keys",
+            "[storage]\nversions = 3\n",
+            "kvd.toml:2:1: unknown key \"storage.versions\"; `kvd config --help` lists all keys",
         ),
         ("server = 3\n", "kvd.toml:1:1: \"server\" is a table; its keys are set one by one, as server.KEY"),
         (
@@ -135,7 +135,7 @@ fn a_mistake_outside_of_the_file_names_the_variable_or_the_argument() {
 
 #[test]
 fn what_is_not_built_yet_is_no_flag() {
-    for flag in ["--resp=off", "--fsync=always", "--max-memory=1GiB", "--history=3"] {
+    for flag in ["--resp=off", "--max-memory=1GiB", "--history=3"] {
         let output = Check::new().args(&[flag]).run();
         assert_eq!(output.status.code(), Some(2), "{flag}");
     }
@@ -232,8 +232,8 @@ fn settings_that_can_not_work_are_refused() {
         ("server.workers=0", "0 is too small, the least is 1"),
         ("server.workers=1025", "1025 is too large, the most is 1024"),
         ("server.listen=", "there must be at least one address"),
-        ("server.stop_timeout=0s", "a timeout is more than 0 and at most 24h"),
-        ("limits.keep_alive_timeout=25h", "a timeout is more than 0 and at most 24h"),
+        ("server.stop_timeout=0s", "a time is more than 0 and at most 24h here"),
+        ("limits.keep_alive_timeout=25h", "a time is more than 0 and at most 24h here"),
         ("limits.key_bytes_max=65537", "65537 is too large, the most is 65536"),
         ("limits.header_bytes_max=8191", "8191 is too small, the least is 8192"),
         ("limits.batch_items_max=0", "0 is too small, the least is 1"),

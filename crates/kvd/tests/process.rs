@@ -95,7 +95,7 @@ fn start_returns_when_the_server_answers_and_stop_when_it_is_gone() {
     let place = Place::new();
     let ready = place.start().ready();
     assert_eq!(ready["pid"], place.pid().as_raw_nonzero().get());
-    assert_eq!(ready["policy"], "in-memory");
+    assert_eq!((&ready["policy"], &ready["keys"]), (&Value::from("interval"), &Value::from(0)));
     assert_eq!(ready["data_dir"], place.data().to_str().unwrap());
     let address = ready["listen"][0].as_str().unwrap();
     let mut connection = RawConnection::open(address.parse().unwrap());
@@ -103,7 +103,7 @@ fn start_returns_when_the_server_answers_and_stop_when_it_is_gone() {
     assert_eq!(connection.read_response().status, 200);
 
     let status = place.kvd(&["status"]).ends_with(0);
-    for part in ["kvd is ready\n", &format!("http://{address}\n"), "data/kvd.log\n", "in-memory\n", "uptime"] {
+    for part in ["kvd is ready\n", &format!("http://{address}\n"), "data/kvd.log\n", "interval\n", "uptime"] {
         assert!(status.stdout.contains(part), "{part:?} is not in {}", status.stdout);
     }
 
@@ -230,18 +230,25 @@ fn in_the_foreground_a_signal_ends_it_in_order() {
         server.signal(signal);
         let status = server.wait();
         assert_eq!((status.code(), server.further_output()), (Some(0), String::new()));
-        assert_eq!(fs::read_dir(server.data_dir()).unwrap().count(), 0);
+        let files =
+            fs::read_dir(server.data_dir()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut files: Vec<String> = files.collect();
+        files.sort();
+        assert_eq!(files, ["00000000000000000001.journal", "journal.lock"]);
     }
 }
 
 #[test]
-fn that_nothing_is_written_to_disk_is_said_unless_it_was_asked_for() {
-    let warning = "writes none of it to";
-    assert!(Server::start().log().contains(warning));
-    assert!(!Server::start_with(&["--in-memory"]).log().contains(warning));
+fn what_becomes_of_the_data_is_said_at_the_start() {
+    let server = Server::start_with(&["--in-memory"]);
+    assert!(!server.data_dir().join("journal.lock").exists());
     let place = Place::new();
-    let started = place.kvd(&["start", "--listen", "127.0.0.1:0"]).ends_with(0);
+    let start = |more: &str| place.kvd(&["start", "--listen", "127.0.0.1:0", more]).ends_with(0);
     let line = format!("data directory {}, policy in-memory (data is gone when it stops)", place.data().display());
+    assert!(start("--in-memory").stdout.contains(&line));
+    place.kvd(&["stop"]).ends_with(0);
+    let started = start("--fsync=always");
+    let line = format!("data directory {}, policy always (0 keys loaded)", place.data().display());
     assert!(started.stdout.starts_with("kvd 0.1.0 is ready: http://127.0.0.1:"), "{}", started.stdout);
     assert!(started.stdout.contains(&line), "{}", started.stdout);
 }

@@ -116,7 +116,8 @@ impl SnapshotWriter {
         if !planted::is(Bug::NoTail) {
             read::between(&*disk, self.header.begin, end, &mut |revision, effects| {
                 let mut batch = Encoded::new(&effects).expect("it was in the journal");
-                self.chunk.extend_from_slice(batch.stamp(revision));
+                batch.stamp(revision);
+                batch.parts().for_each(|part| self.chunk.extend_from_slice(part));
                 self.count += 1;
                 self.sums.batches += 1;
                 if self.chunk.len() >= CHUNK_BYTES { self.flush(Kind::Group) } else { Ok(()) }
@@ -198,7 +199,8 @@ mod tests {
         let mut writer = journal.snapshots().begin(Revision(0)).unwrap();
         for revision in revisions {
             let mut batch = Encoded::new(&[Effect::Clear]).unwrap();
-            writer.chunk.extend_from_slice(batch.stamp(Revision(*revision)));
+            batch.stamp(Revision(*revision));
+            batch.parts().for_each(|part| writer.chunk.extend_from_slice(part));
             (writer.count, writer.first) = (1, Revision(*revision));
             writer.flush(Kind::Group).unwrap();
         }

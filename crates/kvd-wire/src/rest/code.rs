@@ -67,6 +67,7 @@ codes! {
     CLOSED = "closed" SERVICE_UNAVAILABLE "Closed" retryable;
     JOURNAL_FAILED = "journal-failed" SERVICE_UNAVAILABLE "Journal failed" retryable;
     OUTCOME_UNKNOWN = "outcome-unknown" SERVICE_UNAVAILABLE "Outcome unknown";
+    NO_ROOM = "disk-full" SERVICE_UNAVAILABLE "Disk full" retryable;
     MEMORY_FULL = "memory-full" INSUFFICIENT_STORAGE "Memory full" retryable;
     DISK_FULL = "disk-full" INSUFFICIENT_STORAGE "Disk full" retryable;
 }

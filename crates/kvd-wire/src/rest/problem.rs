@@ -10,8 +10,9 @@ use kvd_types::{Etag, Key, Limit, LimitExceeded, Revision};
 
 use super::batch::{Format, encode_problem};
 use super::code::{
-    BUSY, CLOSED, Code, INTERNAL, INVALID_ITEM, LIMIT_EXCEEDED, LOADING, MALFORMED_BODY, METHOD_NOT_ALLOWED, NOT_FOUND,
-    PAGE_LIMIT_EXCEEDED, RANGE_NOT_SATISFIABLE, REQUEST_TIMEOUT,
+    BUSY, CLOSED, Code, INTERNAL, INVALID_ITEM, JOURNAL_FAILED, LIMIT_EXCEEDED, LOADING, MALFORMED_BODY,
+    METHOD_NOT_ALLOWED, NO_ROOM, NOT_FOUND, OUTCOME_UNKNOWN, PAGE_LIMIT_EXCEEDED, RANGE_NOT_SATISFIABLE,
+    REQUEST_TIMEOUT, UNSUPPORTED,
 };
 use super::response::KVD_REVISION;
 
@@ -136,9 +137,29 @@ impl Problem {
         Problem::new(BUSY, "too many request bodies are in memory; nothing was changed")
     }
 
-    /// 503: not ready yet.
-    pub fn loading() -> Problem {
-        Problem::new(LOADING, "the store is still loading")
+    /// 503: not ready yet; `progress` says how far it is.
+    pub fn loading(progress: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::new(LOADING, progress)
+    }
+
+    /// 503: a write to the disk has failed, for this reason.
+    pub fn journal_failed(reason: String) -> Problem {
+        Problem::new(JOURNAL_FAILED, reason)
+    }
+
+    /// 503, of a readiness probe: the disk is full, and writes are or will be refused.
+    pub fn no_room() -> Problem {
+        Problem::new(NO_ROOM, "the disk has no room for more of the journal; free space on it")
+    }
+
+    /// 503: the disk failed while an answer waited for it.
+    pub fn outcome_unknown() -> Problem {
+        Problem::new(OUTCOME_UNKNOWN, kvd_types::Error::OutcomeUnknown.to_string())
+    }
+
+    /// 400: the server has no disk to do this on.
+    pub fn in_memory() -> Problem {
+        Problem::new(UNSUPPORTED, "this server keeps its data in memory only: there is nothing to put it on")
     }
 
     /// 503: shutting down.

@@ -40,6 +40,8 @@ pub enum Operation<'a> {
     Stats,
     /// `GET /v1/info`
     Info,
+    /// `POST /v1/admin/snapshot`
+    Snapshot,
     /// `GET /healthz`: whether the process serves at all.
     Healthz,
     /// `GET /readyz`: whether it serves what it is for.
@@ -102,7 +104,7 @@ pub fn parse<'a>(method: &Method, uri: &'a Uri, headers: &HeaderMap, limits: &Li
     route.check_method(method)?;
     let mut query = Query::parse(uri.query())?;
     let head = Head::read(headers)?;
-    let takes_body = matches!(*method, Method::PUT | Method::POST);
+    let takes_body = matches!(*method, Method::PUT | Method::POST) && !matches!(route, Route::Snapshot);
     if head.has_body && !takes_body {
         return Err(Problem::new(UNEXPECTED_BODY, format!("{method} takes no body here")));
     }
@@ -131,6 +133,7 @@ pub fn parse<'a>(method: &Method, uri: &'a Uri, headers: &HeaderMap, limits: &Li
             answer.format = answer_format(headers, Format::Json)?;
             Operation::Info
         }
+        Route::Snapshot => Operation::Snapshot,
         Route::Healthz => Operation::Healthz,
         Route::Readyz => Operation::Readyz,
     };
@@ -145,6 +148,7 @@ enum Route<'a> {
     Batch(Verb),
     Stats,
     Info,
+    Snapshot,
     Healthz,
     Readyz,
 }
@@ -185,6 +189,7 @@ impl<'a> Route<'a> {
             "/v1/mdelete" => Ok(Route::Batch(Verb::Delete)),
             "/v1/stats" => Ok(Route::Stats),
             "/v1/info" => Ok(Route::Info),
+            "/v1/admin/snapshot" => Ok(Route::Snapshot),
             "/healthz" => Ok(Route::Healthz),
             "/readyz" => Ok(Route::Readyz),
             _ => Err(no_route(path)),
@@ -194,7 +199,7 @@ impl<'a> Route<'a> {
     fn check_method(&self, method: &Method) -> Result<(), Problem> {
         let allowed: &[Method] = match self {
             Route::Key(_) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
-            Route::Batch(_) => &[Method::POST],
+            Route::Batch(_) | Route::Snapshot => &[Method::POST],
             Route::List if method == Method::DELETE => {
                 return Err(Problem::new(UNSUPPORTED, "deleting by prefix is not built in this version"));
             }

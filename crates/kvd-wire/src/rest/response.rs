@@ -116,6 +116,13 @@ impl Answer {
         self.finish(response)
     }
 
+    /// 202: what was asked for is being done.
+    pub fn accepted(&self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::ACCEPTED;
+        self.finish(response)
+    }
+
     /// The answer to a command that was refused.
     pub fn refuse(&self, command: &Command<'_>, error: Error) -> Problem {
         let detail = error.to_string();

@@ -59,7 +59,7 @@ fn every_refusal_of_the_session_has_its_status_and_code() {
         (Problem::request_timeout(), 408, "request-timeout", true),
         (Problem::internal(), 500, "internal", false),
         (Problem::busy(), 503, "busy", true),
-        (Problem::loading(), 503, "loading", true),
+        (Problem::loading("still loading"), 503, "loading", true),
         (Problem::stopping(), 503, "closed", true),
         (Problem::from(limit(Limit::BatchBytes, None)), 413, "limit-exceeded", false),
     ];

@@ -15,6 +15,9 @@ const WORKERS_MAX: usize = 1024;
 /// The HTTP parser's smallest buffer.
 const HEADER_BYTES_MIN: usize = 8 << 10;
 
+/// Below it snapshots would follow each other without a pause.
+const SNAPSHOT_BYTES_MIN: usize = 1 << 20;
+
 /// Longer than any client waits. Keeps clocks' arithmetic far from its end.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -43,6 +46,7 @@ fn check_counts(settings: &Settings) -> Result<(), Problem> {
         ("limits.batch_items_max", limits.batch_items_max, 1, usize::MAX),
         ("limits.header_bytes_max", limits.header_bytes_max, HEADER_BYTES_MIN, usize::MAX),
         ("limits.connections_max", limits.connections_max, 1, usize::MAX),
+        ("storage.snapshot_journal_bytes", settings.storage.snapshot_journal_bytes, SNAPSHOT_BYTES_MIN, usize::MAX),
     ];
     for (key, value, min, max) in counts {
         if value < min {
@@ -59,12 +63,14 @@ fn check_timeouts(settings: &Settings) -> Result<(), Problem> {
     let limits = &settings.limits;
     let timeouts = [
         ("server.stop_timeout", settings.server.stop_timeout),
+        ("storage.interval", settings.storage.interval),
+        ("storage.snapshot_interval", settings.storage.snapshot_interval),
         ("limits.header_timeout", limits.header_timeout),
         ("limits.body_idle_timeout", limits.body_idle_timeout),
         ("limits.keep_alive_timeout", limits.keep_alive_timeout),
     ];
     match timeouts.into_iter().find(|(_, timeout)| timeout.is_zero() || *timeout > TIMEOUT_MAX) {
-        Some((key, _)) => Err(Problem { key, text: "a timeout is more than 0 and at most 24h".to_owned() }),
+        Some((key, _)) => Err(Problem { key, text: "a time is more than 0 and at most 24h here".to_owned() }),
         None => Ok(()),
     }
 }

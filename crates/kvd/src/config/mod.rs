@@ -27,7 +27,7 @@ use toml::Value;
 
 pub(crate) use layer::{Layers, known_keys};
 use settings::Storage;
-pub(crate) use settings::{LISTEN_DEFAULT, Log, LogFormat, LogLevel};
+pub(crate) use settings::{Fsync, LISTEN_DEFAULT, Log, LogFormat, LogLevel};
 
 /// The settings in effect, checked.
 #[derive(Clone, Debug)]
@@ -42,12 +42,37 @@ pub(crate) struct Config {
     pub(crate) allowed_hosts: Vec<String>,
     /// The bounds of what comes from outside.
     pub(crate) limits: Limits,
-    /// Where the pid file and the log are. Absolute; need not exist.
+    /// Where journal, snapshots, pid file and log are. Absolute; need not exist.
     pub(crate) data_dir: PathBuf,
-    /// Whether the user asked for a store that never touches the disk.
-    pub(crate) in_memory: bool,
+    /// How data is kept there; none for a store that never touches the disk.
+    pub(crate) durability: Option<Durability>,
     /// What is logged, and how.
     pub(crate) log: Log,
+}
+
+/// How data is kept on disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Durability {
+    /// When commits are put there.
+    pub(crate) fsync: Fsync,
+    /// How often, with [`Fsync::Interval`].
+    pub(crate) interval: Duration,
+    /// A snapshot is made when the journal has grown by this, and by as much as there is data.
+    pub(crate) snapshot_journal_bytes: u64,
+    /// And when the last one is as old as this, if there are commits since.
+    pub(crate) snapshot_interval: Duration,
+}
+
+impl Config {
+    /// What becomes of the data, in a word.
+    pub(crate) fn policy(&self) -> &'static str {
+        match self.durability.map(|durability| durability.fsync) {
+            None => "in-memory",
+            Some(Fsync::Always) => "always",
+            Some(Fsync::Interval) => "interval",
+            Some(Fsync::Off) => "off",
+        }
+    }
 }
 
 /// A configuration that can't be used. Says where the mistake is, what it is, and what to do.
@@ -106,7 +131,12 @@ pub(crate) fn load(command_line: &CommandLine<'_>) -> Result<Loaded, ConfigError
         stop_timeout: settings.server.stop_timeout,
         allowed_hosts: settings.http.allowed_hosts,
         limits: settings.limits,
-        in_memory: settings.storage.in_memory,
+        durability: (!settings.storage.in_memory).then_some(Durability {
+            fsync: settings.storage.fsync,
+            interval: settings.storage.interval,
+            snapshot_journal_bytes: settings.storage.snapshot_journal_bytes as u64,
+            snapshot_interval: settings.storage.snapshot_interval,
+        }),
         log: settings.log,
     };
     Ok(Loaded { config, file: file.map(|(path, _)| path), layers })

@@ -52,13 +52,37 @@ pub(crate) struct Http {
 }
 
 /// The `[storage]` table.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct Storage {
     /// The data directory; none stands for a well-known one.
     pub(crate) dir: Option<PathBuf>,
+    /// When commits are put on disk.
+    pub(crate) fsync: Fsync,
+    /// How often, with [`Fsync::Interval`].
+    #[serde(with = "units::duration")]
+    pub(crate) interval: Duration,
+    /// A snapshot is made when the journal has grown by this, and by as much as there is data.
+    #[serde(with = "units::size")]
+    pub(crate) snapshot_journal_bytes: usize,
+    /// And when the last one is as old as this, if there are commits since.
+    #[serde(with = "units::duration")]
+    pub(crate) snapshot_interval: Duration,
     /// Whether the user asked for a store that never touches the disk.
     pub(crate) in_memory: bool,
+}
+
+/// When commits are put on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Fsync {
+    /// Before they are answered.
+    Always,
+    /// Every `storage.interval`.
+    #[default]
+    Interval,
+    /// When the operating system likes.
+    Off,
 }
 
 /// The `[limits]` table: the fields of [`Limits`], which knows nothing of configuration files.
@@ -126,6 +150,19 @@ pub(crate) enum LogFormat {
     Text,
     /// Programs: one JSON object a line.
     Json,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Storage {
+            dir: None,
+            fsync: Fsync::default(),
+            interval: Duration::from_secs(1),
+            snapshot_journal_bytes: 256 << 20,
+            snapshot_interval: Duration::from_secs(60 * 60),
+            in_memory: false,
+        }
+    }
 }
 
 impl Default for Server {

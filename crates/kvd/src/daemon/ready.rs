@@ -11,9 +11,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::Home;
-
-/// What becomes of the data.
-const POLICY: &str = "in-memory";
+use crate::server::Started;
 
 /// One server, ready. Its JSON is the startup line of `--log-format json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,6 +22,9 @@ pub(crate) struct Ready {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) data_dir: String,
     pub(crate) policy: String,
+    /// Keys that were there when it began.
+    #[serde(default)]
+    pub(crate) keys: u64,
     /// The log; none when it goes to the standard error of whoever runs the server.
     pub(crate) log: Option<String>,
     /// By the system's clock, since the Unix epoch.
@@ -31,15 +32,16 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// Describes this process, which listens on `listen` from now on.
-    pub(crate) fn new(listen: &[SocketAddr], home: &Home, daemon: bool) -> Self {
+    /// Describes this process, which serves from now on.
+    pub(crate) fn new(started: &Started, policy: &str, home: &Home, daemon: bool) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ready {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            listen: listen.to_vec(),
+            listen: started.listen.clone(),
             data_dir: home.dir().display().to_string(),
-            policy: POLICY.to_owned(),
+            policy: policy.to_owned(),
+            keys: started.keys,
             log: daemon.then(|| home.log_file().display().to_string()),
             ready_at_ms: now.as_millis() as u64,
         }
@@ -81,14 +83,11 @@ impl Ready {
 
 impl fmt::Display for Ready {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "kvd {} is ready: {}, data directory {}, policy {} (data is gone when it stops), pid {}",
-            self.version,
-            self.urls(),
-            self.data_dir,
-            self.policy,
-            self.pid
-        )
+        let data = match self.policy.as_str() {
+            "in-memory" => "data is gone when it stops".to_owned(),
+            _ => format!("{} keys loaded", self.keys),
+        };
+        let (version, urls, dir, policy, pid) = (&self.version, self.urls(), &self.data_dir, &self.policy, self.pid);
+        write!(f, "kvd {version} is ready: {urls}, data directory {dir}, policy {policy} ({data}), pid {pid}")
     }
 }

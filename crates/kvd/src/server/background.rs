@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tracing::warn;
@@ -28,19 +28,15 @@ impl Background {
     /// Starts the thread.
     ///
     /// # Errors
-    /// The system gives no thread, or its clock stands before 1970.
+    /// The system gives no thread.
     pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<Background> {
-        let wall = SystemTime::UNIX_EPOCH.elapsed().context("the system's clock stands before 1970")?;
         let (running, told_to_end) = channel();
-        let engine = shared.engine.clone();
+        let (engine, clock) = (shared.opened().engine.clone(), shared.opened().clock);
         let work = move || {
-            // The wall clock is asked once: later the store's time follows a clock that nobody can set.
-            let started = Instant::now();
             let mut worker = engine.worker();
             let mut rekeyed = 0;
             loop {
-                let now = wall + started.elapsed();
-                engine.tick(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+                engine.tick(clock.now_ms());
                 engine.sweep(&mut worker, SWEEP_SEGMENTS);
                 let before = std::mem::replace(&mut rekeyed, engine.stats().rekeyed);
                 if rekeyed > before {

@@ -1,13 +1,14 @@
-//! The one place where a command meets the engine: runs it, and turns the reply into an answer. What takes long is done on a
-//! thread beside the serving one. Knows nothing of sockets or of how a request was read.
+//! The one place where a command meets the engine: runs it, turns the reply into an answer, and lets that leave when readers
+//! see what it tells of. What takes long is done on a thread beside the serving one. Knows nothing of sockets or of how a
+//! request was read.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use kvd_engine::Worker;
-use kvd_types::{Command, Reply};
+use kvd_engine::{Engine, Worker};
+use kvd_types::{Command, Reply, Revision};
 use kvd_wire::rest::problem::Problem;
 use kvd_wire::rest::request::Batch;
 use kvd_wire::rest::response::Answer;
@@ -22,21 +23,29 @@ const LONG_WORK_BYTES: usize = 256 << 10;
 /// Runs commands for one worker.
 pub(super) struct Executor {
     shared: Arc<Shared>,
-    worker: RefCell<Worker>,
+    /// None before the first command.
+    worker: RefCell<Option<Worker>>,
 }
 
 impl Executor {
     pub(super) fn new(shared: &Arc<Shared>) -> Executor {
-        Executor { shared: Arc::clone(shared), worker: RefCell::new(shared.engine.worker()) }
+        Executor { shared: Arc::clone(shared), worker: RefCell::new(None) }
     }
 
     /// Runs one command.
     ///
     /// # Errors
-    /// The engine's refusal, in HTTP's words; a precondition of a read that did not hold.
+    /// The engine's refusal, in HTTP's words; a precondition of a read that did not hold; the store is still loading, or its disk
+    /// has failed.
     pub(super) async fn run(&self, command: Command<'_>, answer: Answer) -> Result<Response<Bytes>, Problem> {
-        let epoch = self.shared.engine.epoch();
-        let result = self.shared.engine.execute(&mut self.worker.borrow_mut(), &command);
+        let engine = self.engine()?;
+        let epoch = engine.epoch();
+        let (result, position) = {
+            let mut worker = self.worker.borrow_mut();
+            let worker = worker.get_or_insert_with(|| engine.worker());
+            (engine.execute(worker, &command), worker.position())
+        };
+        reach(engine, position).await?;
         let reply = result.map_err(|error| answer.refuse(&command, error))?;
         if batch_bytes(&reply) < LONG_WORK_BYTES {
             return answer.respond(epoch, &command, reply);
@@ -59,15 +68,32 @@ impl Executor {
             let command = batch.command(&body, &mut answer)?;
             return self.run(command, answer).await;
         }
-        let shared = Arc::clone(&self.shared);
-        beside(move || {
+        let engine = self.engine()?;
+        let on_thread = engine.clone();
+        let (answer, position) = beside(move || {
+            let engine = on_thread;
             let command = batch.command(&body, &mut answer)?;
-            let result = shared.engine.execute(&mut shared.engine.worker(), &command);
-            let reply = result.map_err(|error| answer.refuse(&command, error))?;
-            answer.respond(shared.engine.epoch(), &command, reply)
+            let mut worker = engine.worker();
+            let result = engine.execute(&mut worker, &command).map_err(|error| answer.refuse(&command, error));
+            let answer = result.and_then(|reply| answer.respond(engine.epoch(), &command, reply));
+            Ok((answer, worker.position()))
         })
-        .await
+        .await?;
+        reach(engine, position).await?;
+        answer
     }
+
+    fn engine(&self) -> Result<&Engine, Problem> {
+        self.shared.engine().ok_or_else(|| Problem::loading(self.shared.progress()))
+    }
+}
+
+/// Waits until an answer at `position` may leave. What a thread serves meanwhile does not wait.
+async fn reach(engine: &Engine, position: Revision) -> Result<(), Problem> {
+    if engine.revision() >= position {
+        return Ok(());
+    }
+    engine.reached(position).await.map_err(|_| Problem::outcome_unknown())
 }
 
 /// Does work on a thread that serves no connections.

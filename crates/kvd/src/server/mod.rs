@@ -3,13 +3,17 @@
 
 mod background;
 mod body;
+mod clock;
 mod execute;
+mod flusher;
 mod listener;
 mod patience;
 mod rest_session;
 mod shared;
 mod shutdown;
+mod snapshots;
 mod status;
+mod store;
 mod worker;
 
 use std::net::SocketAddr;
@@ -19,6 +23,7 @@ use anyhow::Context;
 use tracing::{info, warn};
 
 use self::background::Background;
+use self::flusher::Keeping;
 use self::listener::Listeners;
 use self::shared::Shared;
 use self::worker::Workers;
@@ -28,6 +33,8 @@ use crate::config::Config;
 pub(crate) struct Started {
     /// The addresses that are listened on, ports as the system gave them.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Keys that were loaded.
+    pub(crate) keys: u64,
 }
 
 /// Serves until it is told to stop by a signal, then ends in order.
@@ -42,17 +49,30 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
         let mut signals = shutdown::Signals::new()?;
         let listeners = Listeners::bind(&config.listen)?;
         let listen = listeners.addresses()?;
-        let shared = Arc::new(Shared::open(config, &listen)?);
-        let background = Background::start(&shared)?;
+        let shared = Arc::new(Shared::new(config, &listen)?);
         let workers = Workers::start(config.workers, &shared)?;
-        let accepting = listeners.accept(&workers, connections_max(config));
+        let mut accepting = Box::pin(listeners.accept(&workers, connections_max(config)));
 
+        // Beside those who serve, so that a probe is told how far it is.
+        let opened = tokio::select! {
+            opened = beside({
+                let (config, shared) = (config.clone(), Arc::clone(&shared));
+                move || store::open(&config, &shared)
+            })? => opened??,
+            reason = signals.stop() => anyhow::bail!("told to stop ({reason}) while loading: nothing was changed"),
+            error = &mut accepting => return Err(error),
+        };
+        let keys = opened.loaded.keys;
+        shared.set_opened(opened);
+        let background = Background::start(&shared)?;
+        let keeping = config.durability.map(|durability| Keeping::start(&shared, durability)).transpose()?;
         shared.set_ready();
-        ready(&Started { listen });
+        ready(&Started { listen, keys });
         let reason = tokio::select! {
             reason = signals.stop() => reason,
-            error = accepting => return Err(error),
+            error = &mut accepting => return Err(error),
         };
+        drop(accepting);
 
         info!(reason, "stopping: no new connections, requests under way finish");
         shared.set_stopping();
@@ -60,12 +80,31 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
             drained = workers.drain(config.stop_timeout) => drained,
             reason = signals.stop() => anyhow::bail!("told to stop again ({reason}): ended with requests under way"),
         };
-        shared.engine.close();
+        let engine = &shared.opened().engine;
+        engine.close();
         background.end()?;
-        let stats = shared.engine.stats();
+        if let Some(Keeping { flusher, snapshots }) = keeping {
+            snapshots.end()?;
+            flusher.end()?;
+        }
+        let stats = engine.stats();
         info!(keys = stats.totals.keys, revision = stats.revision.0, "stopped");
         drained
     })
+}
+
+/// Does work on a thread that nobody waits for when the server ends. The outer error is that there is no thread, the inner
+/// that it panicked.
+fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<T>>> {
+    let (done, result) = tokio::sync::oneshot::channel();
+    let work = move || {
+        // Nobody listens any more when the server was told to stop meanwhile.
+        let _ = done.send(work());
+    };
+    std::thread::Builder::new().name("kvd-loading".into()).spawn(work).context("starting a thread")?;
+    Ok(async move { result.await.context("a thread panicked") })
 }
 
 /// As many connections as configured, if the system gives us as many file descriptors.

@@ -13,6 +13,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::server::graceful::GracefulConnection;
+use kvd_engine::Engine;
 use kvd_types::{Limit, Limits, URL_BYTES_MAX};
 use kvd_wire::rest::problem::Problem;
 use kvd_wire::rest::request::{self, Operation};
@@ -99,12 +100,20 @@ impl Session {
                 self.executor.run_batch(batch, items, answer).await
             }
             Operation::Run(command) => self.executor.run(command, answer).await,
-            Operation::Stats => Ok(answer.stats(&status::stats(shared))),
-            Operation::Info => Ok(answer.info(&status::info(shared))),
+            Operation::Stats => Ok(answer.stats(&status::stats(shared, self.engine()?))),
+            Operation::Info => Ok(answer.info(&status::info(shared, self.engine()?))),
+            Operation::Snapshot => {
+                let durability = self.engine()?.durability().ok_or_else(Problem::in_memory)?;
+                if let Some(reason) = durability.failure {
+                    return Err(Problem::journal_failed(reason));
+                }
+                shared.ask_for_snapshot();
+                Ok(answer.accepted())
+            }
             Operation::Healthz => Ok(answer.probe()),
             Operation::Readyz => match shared.state() {
-                State::Ready => Ok(answer.probe()),
-                State::Loading => Err(Problem::loading()),
+                State::Ready => status::complaint(self.engine()?).map_or_else(|| Ok(answer.probe()), Err),
+                State::Loading => Err(Problem::loading(shared.progress())),
                 State::Stopping => Err(Problem::stopping()),
             },
         }
@@ -114,7 +123,12 @@ impl Session {
     fn next_problem_id(&self) -> String {
         let number = self.problems.get() + 1;
         self.problems.set(number);
-        format!("{}-{}-{number}", self.shared.engine.epoch(), self.index)
+        let epoch = self.shared.engine().map_or_else(|| "loading".to_owned(), |engine| engine.epoch().to_string());
+        format!("{epoch}-{}-{number}", self.index)
+    }
+
+    fn engine(&self) -> Result<&Engine, Problem> {
+        self.shared.engine().ok_or_else(|| Problem::loading(self.shared.progress()))
     }
 }
 

@@ -1,22 +1,31 @@
-//! What all workers share: the store, the limits, the state of the process, and the figures about it that /v1/stats and
-//! /v1/info report. Knows nothing of sockets.
+//! What all threads share: the store once it is open, the limits, the state of the process, and the figures about it that
+//! /v1/stats and /v1/info report. Knows nothing of sockets.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use kvd_engine::Engine;
-use kvd_types::{Epoch, Limits};
+use kvd_types::Limits;
 use kvd_wire::rest::access::Access;
 
 use super::body::Budget;
+use super::store::Opened;
 use crate::config::Config;
 
 /// Shared by all threads of one server.
 pub(super) struct Shared {
-    /// The store.
-    pub(super) engine: Engine,
+    /// The store; none while it is loading.
+    opened: OnceLock<Opened>,
+    /// How far the loading is, for people.
+    progress: Mutex<String>,
+    /// What becomes of the data, in a word.
+    pub(super) policy: &'static str,
+    /// Someone has asked for a snapshot; with `snapshot_asked`.
+    wants_snapshot: Mutex<bool>,
+    snapshot_asked: Condvar,
     /// What is allowed to come in.
     pub(super) limits: Limits,
     /// Who may ask.
@@ -48,21 +57,18 @@ pub(super) enum State {
 }
 
 impl Shared {
-    /// Opens the store.
+    /// Before the store is open.
     ///
     /// # Errors
-    /// The system gives no random numbers.
-    pub(super) fn open(config: &Config, listen: &[SocketAddr]) -> anyhow::Result<Shared> {
+    /// A host in the configuration is none.
+    pub(super) fn new(config: &Config, listen: &[SocketAddr]) -> anyhow::Result<Shared> {
         let hosts = listen.iter().map(ToString::to_string).chain(config.allowed_hosts.iter().cloned());
-        let random = || getrandom::u64().context("the system gives no random numbers");
-        let engine = Engine::open(kvd_engine::Config {
-            epoch: Epoch(getrandom::u32().context("the system gives no random numbers")?),
-            hash_key: [random()?, random()?],
-            limits: config.limits.clone(),
-            ..kvd_engine::Config::default()
-        });
         Ok(Shared {
-            engine,
+            opened: OnceLock::new(),
+            progress: Mutex::new("the store is still loading".to_owned()),
+            policy: config.policy(),
+            wants_snapshot: Mutex::new(false),
+            snapshot_asked: Condvar::new(),
             limits: config.limits.clone(),
             access: Access::new(hosts).context("http.allowed_hosts")?,
             inbound: Budget::new(config.limits.inbound_bytes_max),
@@ -70,6 +76,42 @@ impl Shared {
             started: Instant::now(),
             state: AtomicU8::new(LOADING),
         })
+    }
+
+    /// The store is open.
+    pub(super) fn set_opened(&self, opened: Opened) {
+        assert!(self.opened.set(opened).is_ok(), "the store is opened once");
+    }
+
+    /// The store and what goes with it, for who comes after it was opened.
+    pub(super) fn opened(&self) -> &Opened {
+        self.opened.get().expect("the store is open")
+    }
+
+    /// The store; none while it is loading.
+    pub(super) fn engine(&self) -> Option<&Engine> {
+        self.opened.get().map(|opened| &opened.engine)
+    }
+
+    pub(super) fn set_progress(&self, progress: String) {
+        *locked(&self.progress) = progress;
+    }
+
+    pub(super) fn progress(&self) -> String {
+        locked(&self.progress).clone()
+    }
+
+    /// Has the next snapshot made now.
+    pub(super) fn ask_for_snapshot(&self) {
+        *locked(&self.wants_snapshot) = true;
+        self.snapshot_asked.notify_all();
+    }
+
+    /// Waits until someone asks for a snapshot, for `timeout` at most. Returns whether someone did.
+    pub(super) fn wait_for_snapshot(&self, timeout: Duration) -> bool {
+        let wants = locked(&self.wants_snapshot);
+        let waited = self.snapshot_asked.wait_timeout_while(wants, timeout, |wants| !*wants);
+        std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 
     pub(super) fn set_ready(&self) {
@@ -101,6 +143,11 @@ impl Shared {
         let loads = self.connections.iter().map(Connections::open).enumerate();
         loads.min_by_key(|(_, open)| *open).map_or(0, |(worker, _)| worker)
     }
+}
+
+/// What is guarded here is whole between any two statements.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Connections {

@@ -2,12 +2,23 @@
 
 use std::fs;
 
+use kvd_engine::Engine;
 use kvd_wire::rest::batch::{DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer};
+use kvd_wire::rest::problem::Problem;
 
 use super::shared::Shared;
 
-pub(super) fn stats(shared: &Shared) -> StatsAnswer {
-    let stats = shared.engine.stats();
+/// What keeps a server that serves from being ready, if anything.
+pub(super) fn complaint(engine: &Engine) -> Option<Problem> {
+    let durability = engine.durability()?;
+    match durability.failure {
+        Some(reason) => Some(Problem::journal_failed(reason)),
+        None => durability.is_full.then(Problem::no_room),
+    }
+}
+
+pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
+    let stats = engine.stats();
     let (operations, totals) = (&stats.operations, &stats.totals);
     let buffers = shared.inbound.used() as u64;
     StatsAnswer {
@@ -37,17 +48,30 @@ pub(super) fn stats(shared: &Shared) -> StatsAnswer {
         connections: shared.connections_open() as u64,
         uptime_s: shared.started.elapsed().as_secs(),
         revision: stats.revision.0,
-        durability: DurabilityStats { policy: "in-memory".into(), ..DurabilityStats::default() },
+        durability: durability(shared, engine),
         ..StatsAnswer::default()
     }
 }
 
-pub(super) fn info(shared: &Shared) -> InfoAnswer {
+fn durability(shared: &Shared, engine: &Engine) -> DurabilityStats {
+    let mut stats = DurabilityStats { policy: shared.policy.into(), ..DurabilityStats::default() };
+    if let Some(durability) = engine.durability() {
+        let loaded = shared.opened().loaded;
+        (stats.loaded_keys, stats.loaded_bytes) = (loaded.keys, loaded.bytes);
+        stats.revision_durable = Some(durability.durable.0);
+        stats.journal_bytes = durability.journal_bytes;
+        stats.snapshot_revision = durability.snapshot.map(|revision| revision.0);
+        stats.error = complaint(engine).map(|problem| problem.detail().to_owned());
+    }
+    stats
+}
+
+pub(super) fn info(shared: &Shared, engine: &Engine) -> InfoAnswer {
     InfoAnswer {
         version: env!("CARGO_PKG_VERSION").into(),
         api: 1,
-        epoch: shared.engine.epoch().to_string(),
-        revision: shared.engine.revision().0,
+        epoch: engine.epoch().to_string(),
+        revision: engine.revision().0,
         limits: InfoLimits::from(&shared.limits),
         features: ["batch", "cbor", "conditions", "list", "range"].map(Into::into).into(),
         uptime_s: shared.started.elapsed().as_secs(),

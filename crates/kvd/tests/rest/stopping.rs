@@ -69,7 +69,7 @@ fn under_load_every_request_is_answered_whole_or_not_at_all() {
     // The log's last line tells how many keys there were.
     let log = server.log();
     let keys: usize =
-        log.split("\"keys\":").nth(1).and_then(|rest| rest.split([',', '}']).next()).unwrap().parse().unwrap();
+        log.rsplit("\"keys\":").next().and_then(|rest| rest.split([',', '}']).next()).unwrap().parse().unwrap();
     let acknowledged = acknowledged.into_inner();
     assert!(keys >= acknowledged, "{keys} keys for {acknowledged} acknowledged sets:\n{log}");
 }

@@ -1,0 +1,161 @@
+//! `kvd check` and `kvd dump`: looking at a data directory without serving it. Changes nothing; what the files mean is the
+//! journal's to say, here is how it is told.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use kvd_journal::{Disk, Inspected, Options, Policy, RealDisk, Recovery, What, inspect};
+use kvd_types::{Effect, Epoch, Key, Reason};
+
+use crate::say;
+
+/// Of a key or a value, so many bytes are shown.
+const SHOWN_BYTES: usize = 64;
+
+/// Whether a server could start with this directory, and what it would find.
+pub(crate) fn check(dir: &Path) -> anyhow::Result<ExitCode> {
+    let disk: Arc<dyn Disk> = Arc::new(open(dir)?);
+    // Only for a directory that is to be written to.
+    let options = Options { epoch: Epoch(0), entropy: 0, segment_bytes: 0, policy: Policy::Off };
+    let (mut puts, mut deletes) = (0_u64, 0_u64);
+    let recovery = Recovery::open(disk, options)?;
+    if let Some(snapshot) = recovery.snapshot() {
+        for chunk in 0..snapshot.chunks_count() {
+            snapshot.entries(chunk)?;
+        }
+    }
+    let replayed = recovery.replay(&mut |_, effects| {
+        let puts_here = effects.iter().filter(|effect| matches!(effect, Effect::Put { .. })).count();
+        puts += puts_here as u64;
+        deletes += (effects.len() - puts_here) as u64;
+    })?;
+    let report = replayed.report();
+    say(&format!("epoch      {}", replayed.epoch()))?;
+    match report.snapshot {
+        Some(revision) => say(&format!("snapshot   revision {revision}, {} keys", report.snapshot_entries))?,
+        None => say("snapshot   none")?,
+    }
+    for (file, what) in &report.snapshots_damaged {
+        say(&format!("damaged    {file}: {what}; an older snapshot and the journal since have it all"))?;
+    }
+    say(&format!("journal    {} segments, {} bytes", report.segments, report.journal_bytes))?;
+    say(&format!("replayed   {} commits: {puts} puts, {deletes} deletes and clears", report.batches))?;
+    say(&format!("revision   {}", report.last))?;
+    match &report.cut {
+        Some(cut) => say(&format!(
+            "end        {} bytes from byte {} of {} on were not on disk: a start cuts them",
+            cut.bytes, cut.offset, cut.file
+        ))?,
+        None if report.clean => say("end        stopped in order")?,
+        None => say("end        not stopped in order, nothing is to be cut")?,
+    }
+    say("ok")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every record of every file, oldest first.
+pub(crate) fn dump(dir: &Path) -> anyhow::Result<ExitCode> {
+    let disk = open(dir)?;
+    let mut names = disk.list().with_context(|| format!("can't read {}", dir.display()))?;
+    names.retain(|name| name.ends_with(".snapshot") || name.ends_with(".journal"));
+    names.sort_unstable();
+    if names.is_empty() {
+        bail!("there is no journal and no snapshot in {}", dir.display());
+    }
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for name in names {
+        let mut written = writeln!(out, "{name}");
+        inspect(&disk, &name, &mut |part| {
+            if written.is_ok() {
+                written = print(&mut out, &part);
+            }
+        })?;
+        written.context("can't write to standard output")?;
+    }
+    out.flush().context("can't write to standard output")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open(dir: &Path) -> anyhow::Result<RealDisk> {
+    if !dir.is_dir() {
+        bail!("{} is no directory", dir.display());
+    }
+    Ok(RealDisk::new(dir))
+}
+
+fn print(out: &mut impl Write, part: &Inspected) -> io::Result<()> {
+    write!(out, "{:>12} +{:<8} ", part.offset, part.bytes)?;
+    match &part.what {
+        What::Segment { number, size, filled, previous_end, base } => {
+            let after = format!("after revision {base}, the one before ends at byte {previous_end}");
+            writeln!(out, "segment {number} of {size} bytes, {after}, synced to byte {filled} when named")
+        }
+        What::Snapshot { begin } => writeln!(out, "snapshot begun at revision {begin}"),
+        What::Group { synced, now_ms, batches } => {
+            writeln!(out, "group of {} commits, time {now_ms}, durable to byte {synced} then", batches.len())?;
+            for (revision, effects) in batches {
+                writeln!(out, "{:24}commit {revision}", "")?;
+                effects.iter().try_for_each(|effect| print_effect(out, effect))?;
+            }
+            Ok(())
+        }
+        What::Mark { synced, now_ms, last, clean } => {
+            let kind = if *clean { "stopped in order" } else { "mark" };
+            writeln!(out, "{kind}: revision {last}, time {now_ms}, durable to byte {synced}")
+        }
+        What::Resume { now_ms, last } => writeln!(out, "start: goes on after revision {last}, time {now_ms}"),
+        What::Entries(entries) => {
+            writeln!(out, "{} keys", entries.len())?;
+            for entry in entries {
+                let key = shown(entry.key.as_bytes());
+                write!(out, "{:26}{key} of revision {}, {} bytes", "", entry.revision, entry.value.len())?;
+                print_end(out, entry.expires_at_ms, &entry.value)?;
+            }
+            Ok(())
+        }
+        What::Trailer { end, now_ms, entries, batches } => {
+            writeln!(out, "end: revision {end}, time {now_ms}, {entries} keys, {batches} commits in the tail")
+        }
+        What::Bad(flaw) => writeln!(out, "bad: {flaw}"),
+        What::Unused => writeln!(out, "room"),
+    }
+}
+
+fn print_effect(out: &mut impl Write, effect: &Effect<'_>) -> io::Result<()> {
+    write!(out, "{:26}", "")?;
+    match effect {
+        Effect::Put { key, value, content_type: _, expires_at_ms } => {
+            write!(out, "put {}, {} bytes", key_shown(key), value.len())?;
+            print_end(out, *expires_at_ms, value)
+        }
+        Effect::Delete { key, reason } => {
+            let why = match reason {
+                Reason::Asked => "",
+                Reason::Expired => " (expired)",
+                Reason::Evicted => " (evicted)",
+            };
+            writeln!(out, "delete {}{why}", key_shown(key))
+        }
+        Effect::Clear => writeln!(out, "clear"),
+    }
+}
+
+fn print_end(out: &mut impl Write, expires_at_ms: Option<u64>, value: &[u8]) -> io::Result<()> {
+    if let Some(at) = expires_at_ms {
+        write!(out, ", expires at {at}")?;
+    }
+    writeln!(out, ": {}", shown(value))
+}
+
+fn key_shown(key: &Key<'_>) -> String {
+    shown(key.as_bytes())
+}
+
+/// Quoted, with escapes, and cut where it is long.
+fn shown(bytes: &[u8]) -> String {
+    let (begin, rest) = bytes.split_at(bytes.len().min(SHOWN_BYTES));
+    format!("\"{}\"{}", begin.escape_ascii(), if rest.is_empty() { "" } else { ".." })
+}

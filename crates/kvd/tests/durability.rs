@@ -1,0 +1,311 @@
+//! What survives the end of a server, on the real binary: a stop in order, a kill at any moment under load, a snapshot in
+//! between. What was acknowledged or read is there again, with its version; damage stops the start; `kvd check` and `kvd
+//! dump` say what is on the disk. `KVD_KILL_CYCLES` makes the kills more.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use kvd_client::blocking::Client;
+use kvd_client::{Key, Set};
+use kvd_testkit::{RawConnection, RawResponse, Server, binary};
+use serde_json::Value;
+
+const WRITERS: usize = 3;
+
+fn client(server: &Server) -> Client {
+    Client::new(kvd_client::Client::new(&server.url()).unwrap()).unwrap()
+}
+
+fn ask(server: &Server, line: &str) -> RawResponse {
+    let mut connection = RawConnection::open(server.address());
+    connection.send(format!("{line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").as_bytes());
+    connection.read_response()
+}
+
+fn kvd(server: &Server, command: &str) -> Output {
+    Command::new(binary("kvd")).arg(command).arg(server.data_dir()).output().unwrap()
+}
+
+fn set(name: String, value: String) -> Set<'static> {
+    Set::new(Key::new(name.into_bytes()).unwrap(), value)
+}
+
+/// A number that a key has; 0 without one.
+fn number(client: &Client, name: &str) -> u64 {
+    let value = client.get(name).unwrap();
+    value.map_or(0, |value| String::from_utf8(value.bytes.to_vec()).unwrap().parse().unwrap())
+}
+
+#[test]
+fn a_stop_and_a_kill_leave_values_versions_types_and_sizes() {
+    for (fsync, is_killed) in [("always", true), ("always", false), ("interval", false), ("off", false)] {
+        let mut server = Server::start_with(&["--fsync", fsync]);
+        let before = client(&server);
+        before.set("a", "1").unwrap();
+        before.set("b", vec![7; 100_000]).unwrap();
+        before.delete("a").unwrap();
+        let mut connection = RawConnection::open(server.address());
+        let head = "PUT /v1/keys/typed HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 2";
+        connection.send(format!("{head}\r\n\r\nhi").as_bytes());
+        assert_eq!(connection.read_response().status, 201);
+        let (heads, stats) = ([before.head("b").unwrap(), before.head("typed").unwrap()], before.stats().unwrap());
+        assert_eq!(stats.durability.policy, fsync);
+        if is_killed {
+            server.kill();
+        } else {
+            assert!(server.stop().success());
+        }
+        server.restart();
+        let after = client(&server);
+        let now = after.stats().unwrap();
+        assert_eq!([after.head("b").unwrap(), after.head("typed").unwrap()], heads);
+        assert_eq!(after.get("b").unwrap().unwrap().bytes, vec![7; 100_000]);
+        assert!(after.get("a").unwrap().is_none());
+        let sizes = |stats: &kvd_client::StatsAnswer| (stats.keys, stats.key_bytes, stats.value_bytes);
+        assert_eq!(sizes(&now), sizes(&stats));
+        assert_eq!((now.durability.loaded_keys, now.ops.total), (2, 0));
+        let expected = if is_killed { stats.revision + (1 << 24) } else { stats.revision };
+        assert_eq!(now.revision, expected, "no revision is given twice");
+        assert!(after.set("c", "3").unwrap().etag.revision.0 > stats.revision);
+    }
+}
+
+/// Load until the server is gone: each writer puts rising numbers into two keys at once, and a reader looks at them.
+struct Load {
+    /// What each writer was told is safe, and what it tried.
+    acknowledged: [AtomicU64; WRITERS],
+    tried: [AtomicU64; WRITERS],
+    /// What the reader saw of each.
+    seen: [AtomicU64; WRITERS],
+}
+
+impl Load {
+    fn write(&self, writer: usize, client: &Client) {
+        // Relaxed, all: read after the threads are joined, or only to wait for some.
+        for number in self.tried[writer].load(Ordering::Relaxed) + 1.. {
+            self.tried[writer].store(number, Ordering::Relaxed); // as above
+            let sets = ["left", "right"].map(|side| set(format!("{side}{writer}"), number.to_string())).to_vec();
+            if client.set_many(sets).is_err() {
+                return;
+            }
+            self.acknowledged[writer].store(number, Ordering::Relaxed); // as above
+        }
+    }
+
+    fn read(&self, client: &Client) {
+        for writer in (0..WRITERS).cycle() {
+            let Ok(value) = client.get(format!("right{writer}")) else { return };
+            if let Some(value) = value {
+                let number = std::str::from_utf8(&value.bytes).unwrap().parse().unwrap();
+                self.seen[writer].fetch_max(number, Ordering::Relaxed); // as in `write`
+            }
+        }
+    }
+}
+
+#[test]
+fn a_kill_under_load_loses_nothing_that_was_told() {
+    let cycles = std::env::var("KVD_KILL_CYCLES").map_or(20, |text| text.parse().expect("KVD_KILL_CYCLES is a number"));
+    // Snapshots as often as they can be.
+    let mut server = Server::start_with(&["--fsync", "always", "--set", "storage.snapshot_journal_bytes=1MiB"]);
+    let load = Load { acknowledged: Default::default(), tried: Default::default(), seen: Default::default() };
+    for cycle in 0..cycles {
+        let enough = load.acknowledged[0].load(Ordering::Relaxed) + 20 + cycle % 7 * 10; // as in `write`
+        let url = server.url();
+        thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let (client, load) = (client(&server), &load);
+                scope.spawn(move || load.write(writer, &client));
+            }
+            let reader = client(&server);
+            let load = &load;
+            scope.spawn(move || load.read(&reader));
+            // Relaxed: as in `write`.
+            while load.acknowledged[0].load(Ordering::Relaxed) < enough {
+                thread::yield_now();
+            }
+            if cycle % 3 == 0 {
+                assert_eq!(ask(&server, "POST /v1/admin/snapshot").status, 202);
+            }
+            server.kill();
+        });
+        server.restart();
+        let client = client(&server);
+        for writer in 0..WRITERS {
+            let told = |numbers: &[AtomicU64; WRITERS]| numbers[writer].load(Ordering::Relaxed); // as in `write`
+            let (left, right) = (number(&client, &format!("left{writer}")), number(&client, &format!("right{writer}")));
+            let (acknowledged, seen, tried) = (told(&load.acknowledged), told(&load.seen), told(&load.tried));
+            let what = format!("cycle {cycle}, {url}: {acknowledged} acknowledged, {seen} seen, {tried} tried");
+            assert_eq!(left, right, "half of a commit; {what}");
+            assert!((acknowledged.max(seen)..=tried).contains(&left), "{left} is there; {what}");
+            // What was not acknowledged and is there counts from now on; what is not there may be tried again.
+            load.tried[writer].store(left, Ordering::Relaxed); // as in `write`
+            load.acknowledged[writer].store(left, Ordering::Relaxed); // as in `write`
+        }
+    }
+    server.kill();
+    let check = kvd(&server, "check");
+    assert!(check.status.success(), "{check:?}");
+}
+
+#[test]
+fn a_stop_under_load_loses_nothing_and_has_nothing_to_cut() {
+    let mut server = Server::start();
+    let load = Load { acknowledged: Default::default(), tried: Default::default(), seen: Default::default() };
+    let status = thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (client, load) = (client(&server), &load);
+            scope.spawn(move || load.write(writer, &client));
+        }
+        // Relaxed: as in `write`.
+        while load.acknowledged[0].load(Ordering::Relaxed) < 200 {
+            thread::yield_now();
+        }
+        server.stop()
+    });
+    assert!(status.success());
+    let check = String::from_utf8(kvd(&server, "check").stdout).unwrap();
+    assert!(check.contains("stopped in order") && check.ends_with("ok\n"), "{check}");
+    server.restart();
+    let client = client(&server);
+    for writer in 0..WRITERS {
+        let found = number(&client, &format!("left{writer}"));
+        let acknowledged = load.acknowledged[writer].load(Ordering::Relaxed); // after the threads have ended
+        assert!(found >= acknowledged, "{found} of {acknowledged}");
+    }
+}
+
+#[test]
+fn a_snapshot_on_demand_is_made_and_loaded() {
+    let mut server = Server::start();
+    let before = client(&server);
+    for number in 0..500_u64 {
+        before.set(format!("key{number}"), number.to_string()).unwrap();
+    }
+    before.snapshot().unwrap();
+    // Asking is what takes the time: there is nothing else to wait for.
+    while before.stats().unwrap().durability.snapshot_revision != Some(500) {}
+    before.set("after", "1").unwrap();
+    server.stop();
+    let check = String::from_utf8(kvd(&server, "check").stdout).unwrap();
+    assert!(check.contains("snapshot   revision 500, 500 keys"), "{check}");
+    let dump = String::from_utf8(kvd(&server, "dump").stdout).unwrap();
+    for part in ["500 keys", "put \"after\", 1 bytes: \"1\"", "commit 501", "stopped in order: revision 501"] {
+        assert!(dump.contains(part), "{part:?} is not in {dump}");
+    }
+    server.restart();
+    let stats = client(&server).stats().unwrap();
+    assert_eq!((stats.keys, stats.durability.snapshot_revision), (501, Some(500)));
+}
+
+#[test]
+fn damage_stops_the_start_and_is_named() {
+    let mut server = Server::start();
+    let before = client(&server);
+    for number in 0..50 {
+        before.set(format!("key{number}"), "value").unwrap();
+    }
+    server.stop();
+    let journal = server.data_dir().join("00000000000000000001.journal");
+    let mut bytes = fs::read(&journal).unwrap();
+    bytes[600] ^= 1;
+    fs::write(&journal, bytes).unwrap();
+    let check = kvd(&server, "check");
+    assert_eq!(check.status.code(), Some(1));
+    let start = Command::new(binary("kvd"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(server.data_dir())
+        .env("KVD_CONFIG", "/dev/null")
+        .output()
+        .unwrap();
+    assert_eq!((start.status.code(), start.stdout.is_empty()), (Some(1), true));
+    for output in [check, start] {
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("00000000000000000001.journal is damaged at byte"), "{error}");
+    }
+    let dump = String::from_utf8(kvd(&server, "dump").stdout).unwrap();
+    assert!(dump.contains("bad: "), "{dump}");
+}
+
+/// A small file system in place of a directory, for as long as this lives.
+struct SmallDisk {
+    at: std::path::PathBuf,
+}
+
+impl SmallDisk {
+    /// None where this user may not mount one.
+    fn mount(at: std::path::PathBuf) -> Option<SmallDisk> {
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=220m", "none"]).arg(&at).output().ok()?;
+        mounted.status.success().then_some(SmallDisk { at })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: the server may still be there when a test has failed.
+        drop(Command::new("umount").arg("-l").arg(&self.at).output());
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_takes_deletes_and_recovers_without_a_restart() {
+    let mut server = Server::start_with(&["--fsync", "always"]);
+    server.stop();
+    let Some(_disk) = SmallDisk::mount(server.data_dir()) else {
+        return eprintln!("not tested: a file system can't be mounted here");
+    };
+    let filler = server.data_dir().join("filler");
+    fs::write(&filler, vec![0; 140 << 20]).unwrap();
+    server.restart();
+    let before = client(&server);
+    let refused = |error: kvd_client::Error| {
+        let problem = error.problem().expect("it is an answer").code().to_owned();
+        assert_eq!(problem, "disk-full", "{error}");
+    };
+    let mut count = 0;
+    loop {
+        match before.set(format!("key{count}"), vec![7; 1 << 20]) {
+            Ok(_) => count += 1,
+            Err(error) => break refused(error),
+        }
+    }
+    assert!(count > 40, "{count} MiB in a segment of 64");
+    assert_eq!(ask(&server, "GET /readyz").status, 503);
+    assert!(before.stats().unwrap().durability.error.is_some());
+    assert!(before.delete("key0").unwrap().found, "deletes have room kept for them");
+    refused(before.set("refused", vec![7; 1 << 20]).unwrap_err());
+    fs::remove_file(&filler).unwrap();
+    // Asking is what takes the time: there is nothing else to wait for.
+    while ask(&server, "GET /readyz").status != 200 {}
+    before.set("after", vec![7; 1 << 20]).unwrap();
+    server.kill();
+    server.restart();
+    let after = client(&server);
+    assert_eq!(after.stats().unwrap().keys, count);
+    assert!(after.get("refused").unwrap().is_none() && after.get("key0").unwrap().is_none());
+    server.stop();
+}
+
+#[test]
+fn a_server_in_memory_has_nothing_to_put_into_a_snapshot() {
+    let server = Server::start_with(&["--in-memory"]);
+    let refused = ask(&server, "POST /v1/admin/snapshot");
+    let problem: Value = serde_json::from_slice(&refused.body).unwrap();
+    assert_eq!((refused.status, &problem["code"]), (400, &Value::from("unsupported")));
+    assert_eq!(client(&server).stats().unwrap().durability.policy, "in-memory");
+}
+
+#[test]
+fn a_second_server_and_a_directory_that_is_none_are_told() {
+    let server = Server::start();
+    let check = kvd(&server, "check");
+    assert_eq!(check.status.code(), Some(1));
+    assert!(String::from_utf8(check.stderr).unwrap().contains("is in use by another kvd"));
+    let nowhere = Command::new(binary("kvd")).args(["check", "/nowhere/at/all"]).output().unwrap();
+    assert_eq!(nowhere.status.code(), Some(1));
+    let names: BTreeSet<_> = fs::read_dir(server.data_dir()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(names.contains(std::ffi::OsStr::new("journal.lock")));
+}
