@@ -14,8 +14,11 @@ use super::shared::Shared;
 /// How long the store may be left alone.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// Segments of the index that one round may look at: all of them up to some ten million keys.
-const SWEEP_SEGMENTS: usize = 65_536;
+/// Segments of the index that are swept between two looks at the clock: where many keys end together, some 100 ms of removals.
+const SWEEP_SEGMENTS: usize = 512;
+
+/// So many times in a round: all segments up to some ten million keys.
+const SWEEPS: usize = 128;
 
 /// The thread. It ends when it is told to.
 pub(super) struct Background {
@@ -32,12 +35,16 @@ impl Background {
     pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<Background> {
         let (running, told_to_end) = channel();
         let (engine, clock) = (shared.opened().engine.clone(), shared.opened().clock);
+        // Before anyone is served: a time to live counts from here.
+        engine.tick(clock.now_ms());
         let work = move || {
             let mut worker = engine.worker();
             let mut rekeyed = 0;
             loop {
-                engine.tick(clock.now_ms());
-                engine.sweep(&mut worker, SWEEP_SEGMENTS);
+                for _ in 0..SWEEPS {
+                    engine.tick(clock.now_ms());
+                    engine.sweep(&mut worker, SWEEP_SEGMENTS);
+                }
                 let before = std::mem::replace(&mut rekeyed, engine.stats().rekeyed);
                 if rekeyed > before {
                     warn!(
