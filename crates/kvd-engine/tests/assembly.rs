@@ -1,7 +1,7 @@
-//! A get takes nothing: the release build's machine code of a get, of a batch of gets and of the command that the server gives has,
-//! pin included, no locked instruction, no exchange with memory and no fence. The test builds it, disassembles it, and follows its
-//! calls; so a library or a compiler that brings one in is found. What is not on the way of a get is named, and so is what must be
-//! met on it.
+//! A get takes nothing: the release build's machine code of a get, of a batch of gets and of the command that the server gives,
+//! pin included, has no locked instruction, no exchange with memory and no fence. The test builds it, disassembles it, and
+//! follows its calls; so a library or a compiler that brings one in is found. What is not on the way of a get is named, and so is
+//! what must be met on it.
 #![cfg(all(target_arch = "x86_64", not(any(kvd_loom, kvd_shuttle))))]
 
 use std::collections::{BTreeMap, BTreeSet};
