@@ -132,7 +132,13 @@ impl Index {
 
     #[inline]
     fn place<'g>(&self, key: Hashed<'_>, horizon: impl Horizon, guard: &'g Guard<'_>) -> Place<'g> {
-        root::resolve(&self.root, horizon, guard).place(key, &self.hashing, guard)
+        let root = root::resolve(&self.root, horizon, guard);
+        if planted::is(Bug::IgnoreMoved) {
+            let hash = self.hashing.place(key, root.is_keyed);
+            let (segment, bucket) = root.table.first_place(hash, guard);
+            return Place { root, hash, segment, bucket };
+        }
+        root.place(key, &self.hashing, guard)
     }
 
     /// The version of a key that is seen at `horizon`. Loads only.

@@ -25,7 +25,7 @@ use super::rekey;
 use super::segment::SegmentWord;
 use super::table::{Shape, Table};
 use super::version::{Horizon, Newest, ReadPoints};
-use crate::planted::{self, Bug};
+use crate::planted;
 use crate::reclaim::{Garbage, Guard};
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
@@ -93,7 +93,7 @@ impl Root {
     pub(super) fn place<'g>(&'g self, key: Hashed<'_>, hashing: &Hashing, guard: &'g Guard<'_>) -> Place<'g> {
         let hash = hashing.place(key, self.is_keyed);
         let (segment, bucket) = self.table.first_place(hash, guard);
-        if !bucket.is_moved() || planted::is(Bug::IgnoreMoved) {
+        if !bucket.is_moved() {
             return Place { root: self, hash, segment, bucket };
         }
         self.place_on(key, hash, hashing, guard)

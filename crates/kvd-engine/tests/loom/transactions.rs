@@ -3,20 +3,19 @@
 use kvd_engine::{Bug, Config, Engine};
 use kvd_types::Set;
 
-use super::{Client, Verdict, catches, holds, key, let_others_begin, promise, store};
+use super::{Client, Verdict, catches, holds, key, promise, store};
 
 /// A view begun after a get, beside an overwrite.
 fn a_get_and_then_a_view() -> Verdict {
-    let (engine, [writer, mut main]) = store(Config::default());
-    let writer = writer.spawn(|client| client.set("x"));
-    let_others_begin();
-    let seen = main.get("x");
-    let view = engine.view().unwrap();
-    let entries = [(); 2].map(|()| view.get(&engine, &mut main.worker, &key("x")).unwrap());
-    let [first, second] = entries.map(|entry| entry.map_or(0, |entry| entry.revision.0));
-    let at = view.revision().0;
-    drop(view);
-    let (_writer, new) = writer.join().unwrap();
+    let (_engine, [reader, mut main]) = store(Config::default());
+    let reader = reader.spawn(|client| {
+        let seen = client.get("x");
+        let view = client.engine.view().unwrap();
+        let entries = [(); 2].map(|()| view.get(&client.engine, &mut client.worker, &key("x")).unwrap());
+        (seen, view.revision().0, entries.map(|entry| entry.map_or(0, |entry| entry.revision.0)))
+    });
+    let new = main.set("x");
+    let (_reader, (seen, at, [first, second])) = reader.join().unwrap();
     let state = if at < new { 1 } else { new };
     promise(first == state && second == state, || format!("x at {first} and {second} in a view of {at}"))?;
     promise(seen <= first, || format!("x at {seen}, then at {first} in a view"))
@@ -30,17 +29,14 @@ fn a_view_is_one_state_and_none_before_what_was_seen() {
 
 /// An update that reads two keys which are only written together.
 fn an_update_beside_a_commit_of_two_keys() -> Verdict {
-    let (engine, [writer, mut main]) = store(Config::default());
-    let writer = writer.spawn(|client| client.multi_set(&["x", "y"]));
-    let_others_begin();
-    let mut update = engine.update().unwrap();
-    let mut read = |name| {
-        let entry = update.get(&engine, &mut main.worker, &key(name)).unwrap();
-        entry.map_or(0, |entry| entry.revision.0)
-    };
-    let seen = [read("x"), read("y")];
-    drop(update);
-    let (_writer, both) = writer.join().unwrap();
+    let (_engine, [reader, mut main]) = store(Config::default());
+    let reader = reader.spawn(|client| {
+        let mut update = client.engine.update().unwrap();
+        let mut read = |name| update.get(&client.engine, &mut client.worker, &key(name)).unwrap();
+        [read("x"), read("y")].map(|entry| entry.map_or(0, |entry| entry.revision.0))
+    });
+    let both = main.multi_set(&["x", "y"]);
+    let (_reader, seen) = reader.join().unwrap();
     promise(seen == [1, 2] || seen == [both, both], || format!("x and y at {seen:?} in one transaction"))
 }
 
@@ -62,12 +58,12 @@ fn two_updates_that_exclude_each_other() -> Verdict {
         update.commit(&engine, &mut client.worker).is_ok() && is_free
     }
     let engine = Engine::open(Config::default());
-    let [mut main, other] = std::array::from_fn(|_| Client::new(&engine));
+    let [one, other] = std::array::from_fn(|_| Client::new(&engine));
+    let one = one.spawn(|client| create(client, "x", "y"));
     let other = other.spawn(|client| create(client, "y", "x"));
-    let_others_begin();
-    let mine = create(&mut main, "x", "y");
-    let (_other, others) = other.join().unwrap();
-    promise(!(mine && others), || "both were created, each because the other was absent".to_owned())
+    let (_one, x) = one.join().unwrap();
+    let (_other, y) = other.join().unwrap();
+    promise(!(x && y), || "both were created, each because the other was absent".to_owned())
 }
 
 #[test]
