@@ -287,6 +287,16 @@ fn a_full_disk_refuses_takes_deletes_and_recovers_without_a_restart() {
     assert_eq!(after.stats().unwrap().keys, count);
     assert!(after.get("refused").unwrap().is_none() && after.get("key0").unwrap().is_none());
     server.stop();
+
+    // A start on a disk that is all but full serves what is there.
+    let fillers = (0..).map(|number| server.data_dir().join(format!("filler{number}")));
+    let fillers: Vec<_> = fillers.take_while(|filler| fs::write(filler, vec![0; 4 << 20]).is_ok()).collect();
+    fs::remove_file(&fillers[0]).unwrap();
+    server.restart();
+    let after = client(&server);
+    assert_eq!(after.get("after").unwrap().unwrap().bytes, vec![7; 1 << 20]);
+    assert!(after.delete("after").unwrap().found);
+    server.stop();
 }
 
 #[test]
