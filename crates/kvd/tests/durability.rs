@@ -202,6 +202,18 @@ fn a_snapshot_on_demand_is_made_and_loaded() {
 }
 
 #[test]
+fn a_journal_that_has_grown_makes_a_snapshot() {
+    let server = Server::start_with(&["--set", "storage.snapshot_journal_bytes=1MiB"]);
+    let client = client(&server);
+    for _ in 0..30 {
+        client.set("hot", vec![7; 100_000]).unwrap();
+    }
+    // Asking is what takes the time: there is nothing else to wait for.
+    while client.stats().unwrap().durability.snapshot_revision.is_none() {}
+    assert!(client.stats().unwrap().durability.journal_bytes < 1 << 20);
+}
+
+#[test]
 fn damage_stops_the_start_and_is_named() {
     let mut server = Server::start();
     let before = client(&server);
