@@ -55,9 +55,11 @@ loom: ## The engine's kernels under loom, in some minutes
 shuttle: ## Whole operations of the engine under shuttle, in seconds
 	RUSTFLAGS="--cfg kvd_shuttle" $(CARGO) test --locked --target-dir $(TARGET_DIR)/shuttle -p kvd-engine --test shuttle
 
-crash: ## Journal and store on disks that lose power, in minutes; KVD_CRASH_IMAGES and KVD_CRASH_SEED say how long and from where
+crash: ## Journal and store on disks that lose power, and kills of the server; KVD_CRASH_IMAGES, _SEED and KVD_KILL_CYCLES say how many
 	KVD_CRASH_IMAGES=$${KVD_CRASH_IMAGES:-1000000} $(CARGO) test --locked --release --target-dir $(TARGET_DIR)/crash \
 		-p kvd-journal -p kvd-engine --test journal --test durable crash -- --nocapture
+	KVD_KILL_CYCLES=$${KVD_KILL_CYCLES:-500} $(CARGO) test --locked --release --target-dir $(TARGET_DIR)/crash \
+		-p kvd --test durability a_kill_under_load -- --nocapture
 
 # The sanitizer's switch is not stable; the toolchain takes it all the same when told so.
 asan: ## Run the engine's tests under AddressSanitizer

@@ -21,7 +21,7 @@ use crate::{clear, expire, read, room, write};
 /// commands give the same store.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Names this store in entity tags and cursors; random, drawn when the store is created.
+    /// Names this store in entity tags; random, drawn when the store is created.
     pub epoch: Epoch,
     /// Key of the hash function; random and secret, or strangers can choose keys that collide.
     pub hash_key: [u64; 2],
@@ -70,6 +70,8 @@ pub(crate) struct Store {
     pub(crate) collector: Arc<Collector>,
     pub(crate) settling: Settling,
     pub(crate) epoch: Epoch,
+    /// Names the order of walks in cursors: that of this store under this hash key, which another run does not have.
+    pub(crate) walks: Epoch,
     pub(crate) limits: Limits,
     /// Whether commits are queued.
     pub(crate) journal: bool,
@@ -111,12 +113,15 @@ impl Worker {
 impl Engine {
     /// Opens an empty store.
     pub fn open(config: Config) -> Engine {
+        let index = Index::new(Shape { buckets_max: config.segment_buckets_max }, config.hash_key);
+        let walks = Epoch(config.epoch.0 ^ index.hash(b"").fast() as u32);
         Engine(Arc::new(Store {
-            index: Index::new(Shape { buckets_max: config.segment_buckets_max }, config.hash_key),
+            index,
             sequence: Sequence::new(config.visibility, config.history, config.transactions_max),
             collector: Collector::new(),
             settling: Settling::default(),
             epoch: config.epoch,
+            walks,
             limits: config.limits,
             journal: config.journal,
             durable: OnceLock::new(),

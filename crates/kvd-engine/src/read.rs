@@ -258,7 +258,7 @@ pub(crate) fn list(store: &Store, worker: &mut Worker, list: &List<'_>) -> Resul
 }
 
 pub(crate) fn list_at(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) -> Result<Page, Error> {
-    if list.cursor.is_some_and(|cursor| cursor.epoch != store.epoch) {
+    if list.cursor.is_some_and(|cursor| cursor.epoch != store.walks) {
         return Err(Error::StaleCursor);
     }
     loop {
@@ -295,7 +295,7 @@ fn page(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) ->
             // Never between equal hashes: a cursor can't tell them apart.
             let next_hash = store.index.cursor_of(hash, &guard);
             if budget.is_spent() && (last_hash != Some(next_hash) || planted::is(Bug::PageEndsBetweenEqual)) {
-                page.cursor = Some(Cursor { epoch: store.epoch, next_hash, is_keyed });
+                page.cursor = Some(Cursor { epoch: store.walks, next_hash, is_keyed });
                 return Ok(page);
             }
             last_hash = Some(next_hash);

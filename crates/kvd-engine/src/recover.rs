@@ -4,7 +4,6 @@
 //! Nobody else knows the store yet, so keys are put where they belong without a commit each. The sizes are counted from what each
 //! step found and left, as commits do.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -193,14 +192,13 @@ fn clear(store: &Store, worker: &mut Worker, revision: Revision, delta: &mut Del
             if version.revision < revision {
                 older.push(version.record.key().to_vec());
             }
-            Ok::<_, Infallible>(())
         });
         for key in older {
             apply(store, worker, &key, revision, None, delta);
         }
         match found {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return,
+            Ok(true) => {}
+            Ok(false) => return,
             // What is gone already is not found again.
             Err(_) => walk = Walk::new(store, worker),
         }

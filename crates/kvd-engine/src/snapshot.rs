@@ -67,24 +67,30 @@ impl SnapshotRun {
     /// # Errors
     /// No room, or what the operating system says: drop it.
     pub fn advance(&mut self, worker: &mut Worker, buckets: usize) -> Result<bool, Error> {
+        let mut entries = Vec::new();
         for _ in 0..buckets {
             let store = self.engine.store(worker);
-            let writer = self.writer.as_mut().expect("it has begun");
             let walked = self.walk.bucket(store, worker, |version| {
                 let entry = version.record.entry(version.revision);
-                writer.add(&Entry {
-                    key: Key::new(version.record.key()).expect("was a key when it was stored"),
+                entries.push(Entry {
+                    key: Key::new(version.record.key().to_vec()).expect("was a key when it was stored"),
                     value: entry.value,
                     content_type: entry.content_type,
                     expires_at_ms: entry.expires_at_ms,
                     revision: version.revision,
-                })
+                });
             });
-            match walked {
-                Ok(Ok(true)) => {}
-                Ok(end) => return end,
+            let Ok(has_more) = walked else {
                 // A key must not come twice: all of it again. A store turns to the other order once.
-                Err(_) => self.begin(worker)?,
+                self.begin(worker)?;
+                entries.clear();
+                continue;
+            };
+            // Not in the walk, which keeps memory from being freed.
+            let writer = self.writer.as_mut().expect("it has begun");
+            entries.drain(..).try_for_each(|entry| writer.add(&entry))?;
+            if !has_more {
+                return Ok(false);
             }
         }
         Ok(true)

@@ -26,20 +26,18 @@ impl Walk {
     ///
     /// # Errors
     /// The keys move to another order: begin again.
-    pub(crate) fn bucket<E>(
+    pub(crate) fn bucket(
         &mut self,
         store: &Store,
         worker: &mut Worker,
-        mut visit: impl FnMut(Version<'_>) -> Result<(), E>,
-    ) -> Result<Result<bool, E>, Reordered> {
-        let Some(from) = self.from else { return Ok(Ok(false)) };
+        visit: impl FnMut(Version<'_>),
+    ) -> Result<bool, Reordered> {
+        let Some(from) = self.from else { return Ok(false) };
         let guard = worker.reader.pin();
         let mut found = Vec::new();
         let next = store.index.walk(from, self.is_keyed, Newest, &mut found, &guard)?;
-        if let Err(error) = found.into_iter().try_for_each(|(_, version)| visit(version)) {
-            return Ok(Err(error));
-        }
+        found.into_iter().map(|(_, version)| version).for_each(visit);
         self.from = next;
-        Ok(Ok(next.is_some()))
+        Ok(next.is_some())
     }
 }

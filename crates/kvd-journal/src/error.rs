@@ -57,14 +57,14 @@ pub enum Error {
         needed: u64,
     },
     /// The operating system refused.
-    #[error("can't {action} {file}: {source}{}", advice(source))]
+    #[error("can't {action} {file}: {cause}{}", advice(cause))]
     Io {
         /// What was to be done.
         action: &'static str,
         /// To which file.
         file: String,
-        /// What the operating system says.
-        source: io::Error,
+        /// What the operating system says. Part of the message, so that it is no source to be printed once more.
+        cause: io::Error,
     },
     /// An earlier write or sync failed. What waits is of unknown outcome, what comes is refused.
     #[error(
@@ -133,7 +133,7 @@ impl Error {
             Error::Damaged { .. } => "damaged",
             Error::Gone { .. } => "gone",
             Error::DiskFull { .. } => "disk-full",
-            Error::Io { source, .. } => match source.kind() {
+            Error::Io { cause, .. } => match cause.kind() {
                 io::ErrorKind::ReadOnlyFilesystem => "read-only",
                 io::ErrorKind::PermissionDenied => "permission-denied",
                 _ => "io",
@@ -151,7 +151,7 @@ impl Error {
     }
 
     pub(crate) fn io(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> Error {
-        move |source| Error::Io { action, file: file.to_owned(), source }
+        move |cause| Error::Io { action, file: file.to_owned(), cause }
     }
 
     /// As [`io`](Error::io), but that a full disk is told as such.
@@ -160,7 +160,7 @@ impl Error {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Error::DiskFull { file: file.to_owned(), needed }
             }
-            _ => Error::Io { action, file: file.to_owned(), source },
+            _ => Error::Io { action, file: file.to_owned(), cause: source },
         }
     }
 }

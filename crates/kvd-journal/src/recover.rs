@@ -100,6 +100,7 @@ impl Recovery {
     /// # Errors
     /// Damage, or a file that can't be read: what was visited is void. Nothing was changed on disk.
     pub fn replay(mut self, visit: &mut dyn FnMut(Revision, Vec<Effect<'static>>)) -> Result<Replayed, Error> {
+        self.report.segments = self.chain.len() as u64;
         let Report { batches, now_ms, journal_bytes, .. } = &mut self.report;
         let mut start = Revision(0);
         if let Some(snapshot) = &self.snapshot {

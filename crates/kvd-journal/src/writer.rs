@@ -273,11 +273,17 @@ impl Writer {
         if free >= low.max(asked) {
             return Ok(false);
         }
-        self.room.refuse_none();
-        let mut more = low.max(asked);
+        let all = low.max(asked);
+        let mut more = all;
         loop {
             match self.rotate(more) {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    // Not before: while it is tried again the disk counts as full.
+                    if more == all {
+                        self.room.refuse_none();
+                    }
+                    return Ok(true);
+                }
                 Err(error @ Error::DiskFull { .. }) => {
                     // One that is too large must not keep the others waiting: perhaps there is room for half as much.
                     let less = low.max(more / 2);

@@ -147,7 +147,7 @@ pub enum ListValues {
 /// A walk in this order is undisturbed by growth: a key that is present all the time comes exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The store whose hashes these are; a cursor of another store is refused.
+    /// The store and the run whose hashes these are; a cursor of another is refused.
     pub epoch: Epoch,
     /// Keys with this hash or a higher one are still to come.
     pub next_hash: u64,

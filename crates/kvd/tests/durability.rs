@@ -191,7 +191,9 @@ fn a_snapshot_on_demand_is_made_and_loaded() {
     before.set("after", "1").unwrap();
     server.stop();
     let check = String::from_utf8(kvd(&server, "check").stdout).unwrap();
-    assert!(check.contains("snapshot   revision 500, 500 keys"), "{check}");
+    for part in ["snapshot   revision 500, 500 keys", "journal    1 segments"] {
+        assert!(check.contains(part), "{part:?} is not in {check}");
+    }
     let dump = String::from_utf8(kvd(&server, "dump").stdout).unwrap();
     for part in ["500 keys", "put \"after\", 1 bytes: \"1\"", "commit 501", "stopped in order: revision 501"] {
         assert!(dump.contains(part), "{part:?} is not in {dump}");
@@ -199,6 +201,18 @@ fn a_snapshot_on_demand_is_made_and_loaded() {
     server.restart();
     let stats = client(&server).stats().unwrap();
     assert_eq!((stats.keys, stats.durability.snapshot_revision), (501, Some(500)));
+}
+
+#[test]
+fn a_journal_that_has_grown_makes_a_snapshot() {
+    let server = Server::start_with(&["--set", "storage.snapshot_journal_bytes=1MiB"]);
+    let client = client(&server);
+    for _ in 0..30 {
+        client.set("hot", vec![7; 100_000]).unwrap();
+    }
+    // Asking is what takes the time: there is nothing else to wait for.
+    while client.stats().unwrap().durability.snapshot_revision.is_none() {}
+    assert!(client.stats().unwrap().durability.journal_bytes < 1 << 20);
 }
 
 #[test]
@@ -286,6 +300,16 @@ fn a_full_disk_refuses_takes_deletes_and_recovers_without_a_restart() {
     let after = client(&server);
     assert_eq!(after.stats().unwrap().keys, count);
     assert!(after.get("refused").unwrap().is_none() && after.get("key0").unwrap().is_none());
+    server.stop();
+
+    // A start on a disk that is all but full serves what is there.
+    let fillers = (0..).map(|number| server.data_dir().join(format!("filler{number}")));
+    let fillers: Vec<_> = fillers.take_while(|filler| fs::write(filler, vec![0; 4 << 20]).is_ok()).collect();
+    fs::remove_file(&fillers[0]).unwrap();
+    server.restart();
+    let after = client(&server);
+    assert_eq!(after.get("after").unwrap().unwrap().bytes, vec![7; 1 << 20]);
+    assert!(after.delete("after").unwrap().found);
     server.stop();
 }
 

@@ -143,6 +143,37 @@ fn threads_are_answered_by_a_flusher_that_sleeps_when_idle() {
     assert!(again.stats().totals.keys >= 900);
 }
 
+#[test]
+fn a_cursor_from_before_a_restart_is_refused() {
+    let disk = SimDisk::new();
+    let page = |engine: &Engine, cursor| {
+        let list = List { prefix: Key::new(b"").unwrap(), limit: 1, cursor, values: ListValues::None };
+        match engine.execute(&mut engine.worker(), &Command::List(list))? {
+            Reply::Page(page) => Ok(page.cursor),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut cursor = None;
+    for hash_key in [[1, 2], [3, 4]] {
+        let config = Config { hash_key, ..Config::default() };
+        let disk = Arc::new(disk.clone());
+        let (engine, _) = Engine::recover(config, disk, options(Policy::Always), 0, 1, &|_| {}).unwrap();
+        if cursor.is_some() {
+            // The order of the walk is another one: going on would leave keys out.
+            assert_eq!(page(&engine, cursor), Err(Error::StaleCursor));
+        }
+        let mut worker = engine.worker();
+        for number in 0..10 {
+            engine.execute(&mut worker, &Command::Set(Set::new(numbered(number), ""))).unwrap();
+        }
+        engine.flush(1).unwrap();
+        cursor = page(&engine, None).unwrap();
+        assert!(cursor.is_some() && page(&engine, cursor).is_ok());
+        engine.close();
+        engine.finish(2).unwrap();
+    }
+}
+
 /// A disk on which something happens during each sync of a file.
 #[derive(Clone)]
 struct Busy {

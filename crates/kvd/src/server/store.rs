@@ -2,12 +2,12 @@
 //! data is kept and how its policy is spelt; what is in the files is the journal's.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use kvd_engine::{Engine, Loading};
-use kvd_journal::{Options, Policy, RealDisk, Report};
+use kvd_journal::{Disk, Error, Options, Policy, RealDisk, Report};
 use kvd_types::Epoch;
 use tracing::{info, warn};
 
@@ -17,6 +17,9 @@ use crate::config::{Config, Durability, Fsync};
 
 /// Bytes of a journal's segment: few enough to be had on any disk, so many that a new one is rare.
 const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// The same where there is no room for so many: enough to serve reads, and to delete.
+const SEGMENT_BYTES_ON_FULL_DISK: u64 = 1 << 20;
 
 /// How often the progress is told.
 const PROGRESS_PERIOD: Duration = Duration::from_millis(200);
@@ -59,10 +62,17 @@ pub(super) fn open(config: &Config, shared: &Shared) -> anyhow::Result<Opened> {
         return Ok(Opened { engine, clock: Clock::new(wall_ms), loaded: Loaded::default() });
     };
     let options = Options { epoch, entropy: random()?, segment_bytes: SEGMENT_BYTES, policy: policy(&durability) };
-    let disk = std::sync::Arc::new(RealDisk::new(&config.data_dir));
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&config.data_dir));
     let (progress, begun) = (Progress::new(shared), Instant::now());
-    let recovered =
-        Engine::recover(engine_config, disk, options, wall_ms, config.workers, &|loading| progress.tell(loading));
+    let recover = |options| {
+        let (config, disk, threads) = (engine_config.clone(), Arc::clone(&disk), config.workers);
+        Engine::recover(config, disk, options, wall_ms, threads, &|loading| progress.tell(loading))
+    };
+    let mut recovered = recover(options);
+    if let Err(error @ Error::DiskFull { .. }) = &recovered {
+        warn!("{error}. Trying with less: reads are served, and deletes have some room; restart when there is space");
+        recovered = recover(Options { segment_bytes: SEGMENT_BYTES_ON_FULL_DISK, ..options });
+    }
     progress.end();
     let (engine, report) = recovered.with_context(|| format!("the data in {}", config.data_dir.display()))?;
     let totals = engine.stats().totals;
