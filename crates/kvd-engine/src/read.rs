@@ -314,7 +314,7 @@ fn page(store: &Store, worker: &mut Worker, list: &List<'_>, pinned: &Pinned) ->
         let Some(next) = next else { return Ok(page) };
         if budget.is_spent() {
             let next_hash = store.index.cursor_of(next, &worker.reader.pin());
-            page.cursor = Some(Cursor { epoch: store.epoch, next_hash, is_keyed });
+            page.cursor = Some(Cursor { epoch: store.walks, next_hash, is_keyed });
             return Ok(page);
         }
         from = next;
