@@ -65,8 +65,8 @@ crash: ## Journal and store on disks that lose power, and kills of the server; K
 asan: ## Run the engine's tests under AddressSanitizer
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" $(CARGO) test --locked --target-dir $(TARGET_DIR)/asan \
 		--target $$(rustc -vV | sed -n 's/^host: //p') -p kvd-engine \
-		--test clear --test concurrency --test flooding --test histories --test memory --test model --test rekeying \
-		--test time_and_views
+		--test clear --test concurrency --test flooding --test histories --test memory --test model --test pins --test rekeying \
+		--test time_and_views --test updates
 
 # Optimised a little: valgrind runs one thread at a time, and each some twenty times slower.
 MEMCHECK := valgrind --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
@@ -75,7 +75,8 @@ valgrind: ## Run the engine's tests under valgrind's memcheck, in some minutes
 	@command -v valgrind >/dev/null || { echo "make valgrind needs valgrind: apt-get install valgrind"; exit 1; }
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 $(CARGO) test --locked --target-dir $(TARGET_DIR)/valgrind -p kvd-engine \
 		--config "target.'cfg(all())'.runner = '$(MEMCHECK)'" \
-		--test clear --test concurrency --test memory --test model --test rekeying --test time_and_views
+		--test clear --test concurrency --test memory --test model --test pins --test rekeying --test time_and_views \
+		--test updates
 
 tree: ## Put every header, library and program of this system in and get it back
 	$(CARGO) build --locked --workspace --bins

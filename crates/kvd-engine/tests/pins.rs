@@ -2,6 +2,7 @@
 //! there are, each keeps the state it reads, and nothing is kept when they are gone.
 #![cfg(not(any(kvd_loom, kvd_shuttle)))]
 
+use std::sync::mpsc;
 use std::thread;
 
 use kvd_engine::{Config, Engine, View, Worker};
@@ -26,15 +27,22 @@ fn lists_take_no_transactions_place() {
         set(&engine, &mut engine.worker(), &format!("k{number}"), "v");
     }
     thread::scope(|scope| {
-        let lister = scope.spawn(|| {
+        let (begins, lists) = mpsc::sync_channel(0);
+        let engine = &engine;
+        scope.spawn(move || {
             let mut worker = engine.worker();
             for _ in 0..20 {
+                if begins.send(()).is_err() {
+                    return;
+                }
                 let list = List { prefix: Key::empty(), limit: 10_000, cursor: None, values: ListValues::None };
                 engine.execute(&mut worker, &Command::List(list)).unwrap();
             }
         });
-        while !lister.is_finished() {
-            engine.view().expect("no other transaction is open");
+        while lists.recv().is_ok() {
+            for _ in 0..1_000 {
+                engine.view().expect("no other transaction is open");
+            }
         }
     });
     let view = engine.view();

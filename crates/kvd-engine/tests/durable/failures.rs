@@ -150,9 +150,9 @@ fn a_commit_larger_than_the_journal_takes_is_refused_by_its_size() {
     let mut worker = engine.worker();
     // One value, many times: it is never copied.
     let value = bytes::Bytes::from(vec![0; 60 << 20]);
-    let set = |number: u32| Set::new(Key::new(number.to_string().into_bytes()).unwrap(), value.clone());
-    let command = Command::MultiSet { sets: (0..40).map(set).collect() };
-    let refused = engine.execute(&mut worker, &command).unwrap_err();
+    let set = |number: usize| Set::new(Key::new(format!("{number}").into_bytes()).unwrap(), value.clone());
+    let sets = (0..40).map(set).collect();
+    let refused = engine.execute(&mut worker, &Command::MultiSet { sets }).unwrap_err();
     assert!(matches!(refused, Error::LimitExceeded(_)), "{refused}");
     assert_eq!(engine.stats().revision, Revision(0));
 }
