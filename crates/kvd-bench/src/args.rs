@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Memory(MemoryOptions),
     /// Measure each side under each allocator, in a fresh process each; writes raw data and the report
     Allocators(AllocatorOptions),
+    /// Measure what durability costs, beside redis-server in turns; writes raw data and the report
+    Durable(DurableOptions),
     /// Write the report again from the raw data, without measuring
     Report(Paths),
 }
@@ -159,6 +161,33 @@ pub(crate) struct AllocatorOptions {
     /// Length of a turn of gets or sets
     #[arg(long, default_value_t = 0.15)]
     pub(crate) seconds_per_cell: f64,
+    #[command(flatten)]
+    pub(crate) paths: Paths,
+}
+
+#[derive(Clone, Args)]
+pub(crate) struct DurableOptions {
+    /// Where the release builds of kvd and kvcli are
+    #[arg(long, default_value = "target/release")]
+    pub(crate) bin_dir: PathBuf,
+    /// Where the servers' data goes, on the disk to measure; removed at the end [default: beside --bin-dir]
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Keys to make snapshots of and to restart with
+    #[arg(long, value_parser = count, default_value = "10m")]
+    pub(crate) keys: usize,
+    /// Length of a turn, after a quarter of it as warm-up
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) seconds: f64,
+    /// Rounds of writes; in each, both sides have their turn at each setting
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Rounds with many keys
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) key_rounds: u32,
+    /// Measure kvd alone
+    #[arg(long)]
+    pub(crate) without_redis: bool,
     #[command(flatten)]
     pub(crate) paths: Paths,
 }

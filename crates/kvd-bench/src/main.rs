@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Engine(options) => scenarios::engine(&options.settled()),
         Command::Memory(options) => scenarios::memory(&options),
         Command::Allocators(options) => scenarios::allocators(&options),
+        Command::Durable(options) => scenarios::durable(&options),
         Command::Report(paths) => report::write(&paths),
     };
     match result {

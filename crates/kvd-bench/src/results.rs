@@ -1,6 +1,7 @@
 //! What was measured, as it stands in the raw data: read again when the report is written. Knows nothing of how figures are
 //! shown, nor what is asked of them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -115,7 +116,70 @@ pub(crate) struct AllocatorResults {
     pub(crate) memory: Vec<MemoryResult>,
 }
 
+/// What `kvd-bench durable` writes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DurableResults {
+    pub(crate) machine: Machine,
+    pub(crate) command: String,
+    /// Each side's version.
+    pub(crate) servers: BTreeMap<String, String>,
+    pub(crate) keys: usize,
+    pub(crate) seconds: f64,
+    pub(crate) rounds: u32,
+    pub(crate) key_rounds: u32,
+    /// The pace of the gets around a snapshot.
+    pub(crate) gets_per_second: u32,
+    /// Small writes and their fdatasync by nobody's server, in the order of the rounds.
+    pub(crate) disk_syncs_per_second: Vec<f64>,
+    pub(crate) writes: Vec<Writes>,
+    pub(crate) many_keys: Vec<ManyKeys>,
+}
+
+/// A turn of one side at sets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Writes {
+    pub(crate) round: u32,
+    pub(crate) side: String,
+    pub(crate) fsync: String,
+    pub(crate) clients: usize,
+    pub(crate) writes_per_second: f64,
+    pub(crate) server_cpu_us_per_write: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_9_us: f64,
+}
+
+/// A turn of one side with many keys.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ManyKeys {
+    pub(crate) round: u32,
+    pub(crate) side: String,
+    pub(crate) fill_seconds: f64,
+    pub(crate) quiet: Gets,
+    pub(crate) during_snapshot: Gets,
+    pub(crate) snapshot_seconds: f64,
+    /// From the start of the process until it answers, with a journal alone.
+    pub(crate) journal_start_seconds: f64,
+    pub(crate) snapshot_start_seconds: f64,
+    pub(crate) journal_bytes: u64,
+    pub(crate) snapshot_bytes: u64,
+    /// Journal and snapshot, once the snapshot is made.
+    pub(crate) total_bytes: u64,
+}
+
+/// Gets at a steady pace, their time from when they were due.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Gets {
+    pub(crate) count: u64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_9_us: f64,
+    pub(crate) longest_us: f64,
+}
+
 impl Paths {
+    pub(crate) fn durable(&self) -> PathBuf {
+        self.raw("durable.json")
+    }
+
     pub(crate) fn engine(&self) -> PathBuf {
         self.raw("engine.json")
     }

@@ -2,6 +2,7 @@
 //! these prove that every scenario runs on every side, and that raw data and report come out of it.
 
 use std::fs;
+use std::path::Path;
 
 use assert_cmd::Command;
 use serde_json::Value;
@@ -56,6 +57,59 @@ fn allocators_are_compared_in_processes_of_their_own() {
     let text = fs::read_to_string(&report).unwrap();
     assert!(text.contains("\n### Allocators\n"), "{text}");
     assert!(text.contains("| kvd | 1 k |") && text.contains("| shards | 1 k |"), "{text}");
+}
+
+#[test]
+fn durability_is_measured_on_the_real_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().join("BENCHMARKS.md");
+    fs::write(&report, "# Benchmarks\n\nBy hand.\n").unwrap();
+    // As `make test` has built them, in the directory of this program.
+    let programs = Path::new(env!("CARGO_BIN_EXE_kvd-bench")).parent().unwrap();
+    let assert = bench()
+        .args([
+            "durable",
+            "--without-redis",
+            "--keys",
+            "20k",
+            "--seconds",
+            "0.05",
+            "--rounds",
+            "2",
+            "--key-rounds",
+            "1",
+        ])
+        .arg("--bin-dir")
+        .arg(programs)
+        .arg("--dir")
+        .arg(directory.path())
+        .arg("--raw-dir")
+        .arg(directory.path())
+        .arg("--report")
+        .arg(&report)
+        .assert();
+    assert.success();
+
+    let results: Value = serde_json::from_slice(&fs::read(directory.path().join("durable.json")).unwrap()).unwrap();
+    let writes = results["writes"].as_array().unwrap();
+    assert_eq!(writes.len(), 2 * 4, "{writes:?}");
+    assert!(writes.iter().all(|run| run["writes_per_second"].as_f64().unwrap() > 0.0), "{writes:?}");
+    let many = &results["many_keys"][0];
+    for part in ["quiet", "during_snapshot"] {
+        assert!(many[part]["count"].as_u64().unwrap() > 0, "{many}");
+    }
+    // 20,000 keys of 16 bytes with values of 64, in each of the files.
+    for bytes in ["journal_bytes", "snapshot_bytes"] {
+        assert!(many[bytes].as_u64().unwrap() >= 20_000 * 80, "{many}");
+    }
+    assert!(many["total_bytes"].as_u64().unwrap() >= many["snapshot_bytes"].as_u64().unwrap(), "{many}");
+    let text = fs::read_to_string(&report).unwrap();
+    assert!(text.starts_with("# Benchmarks\n\nBy hand.\n\n<!-- durable:begin -->\n"), "{text}");
+    for row in ["always, 1 client: writes/s", "each second, 64 clients: server CPU per write, us", "snapshot, MiB"] {
+        assert!(text.contains(&format!("\n| {row} | ")), "{row}: {text}");
+    }
+    // Nothing of the servers' is left.
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
 }
 
 #[test]

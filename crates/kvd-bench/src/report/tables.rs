@@ -219,7 +219,7 @@ fn cost(ns: &[f64]) -> String {
 }
 
 /// Three digits are more than the machine's noise leaves.
-fn short(figure: f64) -> String {
+pub(super) fn short(figure: f64) -> String {
     match figure.abs() {
         size if size >= 100.0 || size == 0.0 => format!("{figure:.0}"),
         size if size >= 10.0 => format!("{figure:.1}"),
@@ -227,7 +227,7 @@ fn short(figure: f64) -> String {
     }
 }
 
-fn table(head: &[impl AsRef<str>], rows: Vec<Vec<String>>) -> Option<String> {
+pub(super) fn table(head: &[impl AsRef<str>], rows: Vec<Vec<String>>) -> Option<String> {
     if rows.is_empty() {
         return None;
     }
