@@ -9,6 +9,7 @@
 #![cfg(kvd_loom)]
 
 mod roots;
+mod sweep;
 mod transactions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
