@@ -6,14 +6,19 @@ use kvd_types::{Condition, Ttl};
 
 use super::{Client, Verdict, holds, promise};
 
+/// Of another bucket than the one that the sweep locks.
+const KEY: &str = "a";
+
 fn a_set_beside_a_sweep() -> Verdict {
     let engine = Engine::open(Config::default());
     let [mut writer, mut sweeper] = std::array::from_fn(|_| Client::new(&engine));
-    writer.set("x");
-    // It has ended already: the sweep beside the set finds the bound low and takes it away.
+    engine.tick(10);
+    writer.set(KEY);
     writer.set_if("gone", Condition::Always, Ttl::At(20));
     engine.tick(20);
-    let writer = writer.spawn(|client| client.set_if("x", Condition::Always, Ttl::At(30)));
+    // Its key goes, the bound stays: the sweep beside the set takes it away.
+    engine.sweep(&mut sweeper.worker, 1);
+    let writer = writer.spawn(|client| client.set_if(KEY, Condition::Always, Ttl::At(30)));
     let sweeper = sweeper.spawn(|client| client.engine.sweep(&mut client.worker, 1));
     let (mut sweeper, _lag_ms) = sweeper.join().unwrap();
     writer.join().unwrap();
