@@ -161,7 +161,8 @@ impl Run<'_> {
         })
     }
 
-    /// What one writer could have at most: a small write and its fdatasync, in a loop, into a file that has its room.
+    /// For orientation: a small write and its fdatasync, in a loop, into a file that has its room. No bound, since a disk may
+    /// be quicker for one that pauses.
     fn disk(&self) -> anyhow::Result<f64> {
         let path = self.work.join("disk");
         let mut file = File::create(&path)?;
