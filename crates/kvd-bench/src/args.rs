@@ -167,7 +167,7 @@ pub(crate) struct AllocatorOptions {
 
 #[derive(Clone, Args)]
 pub(crate) struct DurableOptions {
-    /// Where the release builds of kvd and kvcli are
+    /// Where the release build of kvd is
     #[arg(long, default_value = "target/release")]
     pub(crate) bin_dir: PathBuf,
     /// Where the servers' data goes, on the disk to measure; removed at the end [default: beside --bin-dir]

@@ -33,7 +33,7 @@ pub(super) fn section(results: &DurableResults) -> String {
         ("servers", servers.join("; ")),
         (
             "the disk alone",
-            format!("{} appends of 128 bytes and fdatasync/s", short(median(&results.disk_syncs_per_second))),
+            format!("{} writes of 128 bytes with fdatasync/s", short(median(&results.disk_syncs_per_second))),
         ),
         ("command", format!("`{}`", results.command)),
     ];
@@ -44,13 +44,13 @@ pub(super) fn section(results: &DurableResults) -> String {
     };
     let sides = ["what", "kvd", "redis", "kvd / redis"];
 
-    let words = format!("{rounds} rounds of {seconds} s a turn. {WRITES}");
+    let words = format!("{rounds} rounds of {seconds} s a turn.\n{WRITES}");
     add("Writes", &words, &sides, writes(results));
     add("The cost of a journal", COST, &["what", "kvd", "redis"], cost(results));
     let keys = count(*keys);
     let words = format!(
-        "{key_rounds} rounds with {keys} keys, uniformly drawn, {gets_per_second} gets a second on 16 connections. The time of \
-         a get counts from when it was due.\n*Without* is {seconds} s just before."
+        "Rounds: {key_rounds}, with {keys} keys, uniformly drawn, {gets_per_second} gets a second on 16 connections.\nThe \
+         time of a get counts from when it was due. *Without* is {seconds} s just before."
     );
     let rows = [
         many(results, "p99.9 without, us", |run| run.quiet.p99_9_us),

@@ -7,7 +7,7 @@ mod server;
 mod wire;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -37,7 +37,8 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 /// A key, its value and what either side needs beside them, with room for what a fork copies.
 const BYTES_PER_KEY: u64 = 600;
 /// What one write is to the disk's own row.
-const DISK_WRITE: [u8; 128] = [0; 128];
+const DISK_WRITE: [u8; 128] = [1; 128];
+const DISK_FILE_BYTES: usize = 16 << 20;
 
 /// # Errors
 /// A program is missing or fails, memory is too small, or a file can't be written.
@@ -160,15 +161,22 @@ impl Run<'_> {
         })
     }
 
-    /// What one writer could have at most: a small write at a file's end and its fdatasync, in a loop.
+    /// For orientation: a small write and its fdatasync, in a loop, into a file that has its room. No bound, since a disk may
+    /// be quicker for one that pauses.
     fn disk(&self) -> anyhow::Result<f64> {
         let path = self.work.join("disk");
         let mut file = File::create(&path)?;
+        file.write_all(&vec![0; DISK_FILE_BYTES])?;
+        file.sync_all()?;
+        file.rewind()?;
         let (begun, mut syncs) = (Instant::now(), 0_u32);
         while begun.elapsed().as_secs_f64() < self.options.seconds {
             file.write_all(&DISK_WRITE)?;
             file.sync_data()?;
             syncs += 1;
+            if (syncs as usize * DISK_WRITE.len()).is_multiple_of(DISK_FILE_BYTES) {
+                file.rewind()?;
+            }
         }
         let per_second = f64::from(syncs) / begun.elapsed().as_secs_f64();
         std::fs::remove_file(path)?;

@@ -2,10 +2,10 @@
 //! did, and ended in order or by SIGKILL. Knows what each side calls these things, and nothing of what is measured.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,9 +13,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use procfs::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::wire::{Side, VALUE, key};
+use super::wire::{Request, Side, VALUE, key};
+
+/// Most items of one mset, by default.
+const BATCH: usize = 10_000;
 
 /// When a write is put on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +46,11 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     /// From the start of the process until it answered.
     pub(super) started: Duration,
-    programs: PathBuf,
     child: Child,
 }
 
 impl Server {
-    /// `programs` is where kvd and kvcli are.
+    /// `programs` is where kvd is.
     ///
     /// # Errors
     /// It can't be started, or ends before it is ready.
@@ -66,7 +68,7 @@ impl Server {
         let child = child.with_context(|| format!("cannot start {command:?}"))?;
         // From here on the process is ended whatever happens.
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut server = Server { side, address, started: Duration::ZERO, programs: programs.to_owned(), child };
+        let mut server = Server { side, address, started: Duration::ZERO, child };
         server.wait_until_ready()?;
         server.started = begun.elapsed();
         Ok(server)
@@ -102,45 +104,47 @@ impl Server {
         Ok(())
     }
 
-    /// Sets keys 0 to `keys`, by the side's own client for many of them.
+    /// Sets keys 0 to `keys`, many at a time: kvd by mset, redis by its client's pipe.
     ///
     /// # Errors
-    /// The client fails, or there are other keys afterwards.
+    /// A set is refused, or there are other keys afterwards.
     pub(super) fn fill(&self, keys: u32) -> anyhow::Result<()> {
-        let mut client = match self.side {
-            Side::Kvd => {
-                let mut client = Command::new(self.programs.join("kvcli"));
-                client.args(["--url", &format!("http://{}", self.address), "set", "--from", "-", "--format", "tsv"]);
-                client
-            }
-            Side::Redis => {
-                let mut client = Command::new("redis-cli");
-                client.args(["-h", "127.0.0.1", "-p", &self.address.port().to_string(), "--pipe"]);
-                client
-            }
-        };
+        match self.side {
+            Side::Kvd => self.fill_by_mset(keys)?,
+            Side::Redis => self.fill_by_pipe(keys)?,
+        }
+        self.check_keys(keys)
+    }
+
+    fn fill_by_mset(&self, keys: u32) -> anyhow::Result<()> {
+        let value = std::str::from_utf8(&VALUE)?;
+        for first in (0..keys).step_by(BATCH) {
+            let batch = first..keys.min(first.saturating_add(BATCH as u32));
+            let items: Vec<Value> = batch.map(|index| json!({"key": key(index), "value": value})).collect();
+            let body = json!({ "items": items }).to_string();
+            let head = "POST /v1/mset HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+            self.ask(&format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()))?;
+        }
+        Ok(())
+    }
+
+    fn fill_by_pipe(&self, keys: u32) -> anyhow::Result<()> {
+        let mut client = Command::new("redis-cli");
+        client.args(["-h", "127.0.0.1", "-p", &self.address.port().to_string(), "--pipe"]);
         let child = client.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("cannot run {client:?}"))?;
-        let mut stdin = std::io::BufWriter::with_capacity(1 << 16, child.stdin.take().context("stdin is piped")?);
-        let mut pair = Vec::new();
+        let mut stdin = BufWriter::with_capacity(1 << 16, child.stdin.take().context("stdin is piped")?);
+        let mut set = Vec::new();
         for index in 0..keys {
-            pair.clear();
-            match self.side {
-                Side::Kvd => {
-                    pair.extend_from_slice(key(index).as_bytes());
-                    pair.push(b'\t');
-                    pair.extend_from_slice(&VALUE);
-                    pair.push(b'\n');
-                }
-                Side::Redis => self.side.encode(super::wire::Request::Set, index, &mut pair),
-            }
-            stdin.write_all(&pair).with_context(|| format!("{client:?} does not read the pairs"))?;
+            set.clear();
+            self.side.encode(Request::Set, index, &mut set);
+            stdin.write_all(&set).context("redis-cli does not read the sets")?;
         }
         stdin.flush()?;
         drop(stdin);
         let output = child.wait_with_output()?;
         ensure!(output.status.success(), "{client:?}: {}", String::from_utf8_lossy(&output.stdout));
-        self.check_keys(keys)
+        Ok(())
     }
 
     /// # Errors
@@ -227,7 +231,7 @@ impl Server {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         stream.write_all(request.as_bytes())?;
-        let (mut answer, mut part) = (Vec::new(), [0; 4096]);
+        let (mut answer, mut part) = (Vec::new(), vec![0; 1 << 16]);
         loop {
             let read = stream.read(&mut part).with_context(|| format!("no answer to {asked}"))?;
             ensure!(read > 0, "{} closed the connection at {asked}", self.side.name());
