@@ -11,6 +11,7 @@
 //! assert_eq!(connection.read_response().status, 404);
 //! ```
 
+pub mod crash;
 pub mod disk;
 pub mod durability;
 pub mod history;

@@ -42,6 +42,21 @@ pub(crate) struct Locked<'g> {
     pub(super) bucket: &'g Bucket,
 }
 
+/// These buckets, each locked once, lowest address first; none if one has moved.
+pub(super) fn lock_all(mut buckets: Vec<&Bucket>) -> Option<Vec<Locked<'_>>> {
+    buckets.sort_unstable_by_key(|bucket| bucket.address());
+    buckets.dedup_by_key(|bucket| bucket.address());
+    let mut locks = Vec::with_capacity(buckets.len());
+    for bucket in buckets {
+        let locked = bucket.lock();
+        if bucket.is_moved() {
+            return None;
+        }
+        locks.push(locked);
+    }
+    Some(locks)
+}
+
 /// A slot under its bucket's lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot<'g>(&'g AtomicU64);
@@ -49,6 +64,11 @@ pub(crate) struct Slot<'g>(&'g AtomicU64);
 impl Bucket {
     pub(super) fn new() -> Bucket {
         Bucket { header: AtomicU64::new(0), slots: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+
+    /// What locks are taken in the order of.
+    pub(super) fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     /// Whether the bucket's keys are elsewhere now. Once true it stays so.

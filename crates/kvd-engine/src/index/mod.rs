@@ -197,7 +197,7 @@ impl Index {
         'again: loop {
             let places: Vec<_> = keys.iter().map(|key| root.place(*key, &self.hashing, guard)).collect();
             let mut order: Vec<usize> = (0..places.len()).collect();
-            order.sort_unstable_by_key(|at| std::ptr::from_ref(places[*at].bucket).addr());
+            order.sort_unstable_by_key(|at| places[*at].bucket.address());
             let mut homes: Vec<Home<'g>> = Vec::with_capacity(places.len());
             let mut home_of = vec![0; places.len()];
             for at in order {

@@ -14,7 +14,7 @@
 
 use kvd_types::Revision;
 
-use super::bucket::{Bucket, Locked};
+use super::bucket::{self, Bucket, Locked};
 use super::root::{self, Root};
 use super::segment::SegmentWord;
 use super::word::Word;
@@ -116,7 +116,8 @@ impl Index {
                 }
             }
             let planned = self.keys_to_move(bucket, next, guard);
-            let Some(locks) = lock_all(bucket, &planned, guard) else { continue };
+            let homes = planned.iter().map(|key| key.bucket);
+            let Some(locks) = bucket::lock_all(homes.chain([bucket]).collect()) else { continue };
             // What came before the lock was there may have a home that is not locked.
             let keys = self.keys_to_move(bucket, next, guard);
             if keys.iter().any(|key| lock_of(key.bucket, &locks).is_none()) {
@@ -187,26 +188,9 @@ impl Index {
     }
 }
 
-/// A bucket and the new homes of its keys, locked lowest address first; none if one has moved.
-fn lock_all<'g>(bucket: &'g Bucket, keys: &[Moving<'g>], _guard: &'g Guard<'_>) -> Option<Vec<Locked<'g>>> {
-    let mut buckets: Vec<&'g Bucket> = keys.iter().map(|key| key.bucket).chain([bucket]).collect();
-    buckets.sort_unstable_by_key(|bucket| std::ptr::from_ref(*bucket).addr());
-    buckets.dedup_by(|one, other| std::ptr::eq(*one, *other));
-    let mut locks = Vec::with_capacity(buckets.len());
-    for bucket in buckets {
-        let locked = bucket.lock();
-        if bucket.is_moved() {
-            return None;
-        }
-        locks.push(locked);
-    }
-    Some(locks)
-}
-
 /// The lock of this bucket, if it is among them.
 fn lock_of<'l, 'g>(bucket: &Bucket, locks: &'l [Locked<'g>]) -> Option<&'l Locked<'g>> {
-    let address = |bucket: &Bucket| std::ptr::from_ref(bucket).addr();
-    locks.binary_search_by_key(&address(bucket), |lock| address(lock.bucket)).ok().map(|at| &locks[at])
+    locks.binary_search_by_key(&bucket.address(), |lock| lock.bucket.address()).ok().map(|at| &locks[at])
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use super::bucket::Locked;
+use super::bucket::{self, Locked};
 use super::record::Record;
 use super::segment::SegmentWord;
 use super::table::{Growth, Table};
@@ -125,7 +125,7 @@ impl Table {
         }
         let mut old = vec![segment];
         old.extend(sibling);
-        let Some(locks) = lock_all(&old, guard) else { return Step::Done };
+        let Some(locks) = lock_segments(&old, guard) else { return Step::Done };
         let new = self.copy(&old, hash_of, guard);
         let header = segment.header(guard);
         let keys = header.keys.load(Ordering::Relaxed); // exact under the locks
@@ -305,22 +305,13 @@ fn bit(depth: u32) -> u64 {
     1 << (63 - depth)
 }
 
-/// All buckets of these segments, locked lowest address first; none if one has moved.
-fn lock_all<'g>(segments: &[SegmentWord], guard: &'g Guard<'_>) -> Option<Vec<Locked<'g>>> {
-    let mut buckets = Vec::new();
-    for segment in segments {
-        buckets.extend((0..segment.buckets()).map(|index| segment.bucket_at(index, guard)));
-    }
-    buckets.sort_by_key(|bucket| std::ptr::from_ref(*bucket).addr());
-    let mut locks = Vec::with_capacity(buckets.len());
-    for bucket in buckets {
-        let locked = bucket.lock();
-        if bucket.is_moved() {
-            return None;
-        }
-        locks.push(locked);
-    }
-    Some(locks)
+/// All buckets of these segments, locked; none if one has moved.
+fn lock_segments<'g>(segments: &[SegmentWord], guard: &'g Guard<'_>) -> Option<Vec<Locked<'g>>> {
+    let buckets = |segment: &SegmentWord| {
+        let segment = *segment;
+        (0..segment.buckets()).map(move |index| segment.bucket_at(index, guard))
+    };
+    bucket::lock_all(segments.iter().flat_map(buckets).collect())
 }
 
 /// Fills in the hashes. The records are asked for ahead, or each would cost a miss of its own.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kvd_engine::{Config, Engine, Worker};
 use kvd_journal::{Error as JournalError, Options, Policy, Recovery, Report};
+use kvd_testkit::crash::{self, Ended};
 use kvd_testkit::disk::{Geometry, SimDisk};
 use kvd_testkit::durability::{Oracle, Replica, State, Version};
 use kvd_types::*;
@@ -32,23 +33,12 @@ pub(crate) fn options(policy: Policy) -> Options {
 
 /// What a workload is like, drawn from its seed.
 pub(crate) struct Workload {
-    pub(crate) options: Options,
-    pub(crate) geometry: Geometry,
+    options: Options,
+    geometry: Geometry,
     random: SmallRng,
     steps: usize,
     /// The store's time when each commit was made, of all lives.
     times: BTreeMap<Revision, u64>,
-}
-
-/// Why a life ended before its time.
-#[derive(Debug)]
-pub(crate) enum Ended {
-    /// The power went, or a call failed.
-    Dead,
-    /// The disk has no room to start.
-    Full,
-    /// A promise was broken.
-    Broken(String),
 }
 
 /// What was learnt is a broken promise, with these words.
@@ -125,8 +115,8 @@ fn get(engine: &Engine, worker: &mut Worker, key: &Key<'_>) -> Option<Version> {
     entry.map(version)
 }
 
-impl Workload {
-    pub(crate) fn new(seed: u64) -> Workload {
+impl crash::Workload for Workload {
+    fn new(seed: u64) -> Workload {
         let mut random = SmallRng::seed_from_u64(seed);
         let policy = [Policy::Always, Policy::Interval(20), Policy::Off][random.random_range(0..3)];
         let (page, sector) = [(64, 16), (512, 512), (4096, 512)][random.random_range(0..3)];
@@ -135,8 +125,11 @@ impl Workload {
         Workload { options, geometry: Geometry { page, sector }, random, steps, times: BTreeMap::new() }
     }
 
-    /// A life on this disk.
-    pub(crate) fn live(&mut self, disk: &SimDisk, oracle: &mut Oracle) -> Result<(), Ended> {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn live(&mut self, disk: &SimDisk, oracle: &mut Oracle) -> Result<(), Ended> {
         let ended = |what: &str, error: JournalError| match error {
             JournalError::DiskFull { .. } => Ended::Full,
             _ if disk.is_dead() || disk.has_failed() => Ended::Dead,

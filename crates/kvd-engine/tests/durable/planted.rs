@@ -1,8 +1,10 @@
 //! Each mistake that is planted where the store meets its disk is found by the test that is there for it.
 
 use kvd_engine::{Bug, plant};
+use kvd_testkit::crash::explore;
 
-use crate::crash;
+use crate::crash::SUBSETS;
+use crate::life::Workload;
 
 /// Images after which a mistake counts as missed.
 const IMAGES: u64 = 10_000;
@@ -10,14 +12,14 @@ const IMAGES: u64 = 10_000;
 /// The crash test finds it, and says this.
 fn found(bug: Bug, expected: &[&str]) {
     plant(Some(bug));
-    let found = crash::explore(1, IMAGES).expect_err("the mistake is found");
+    let found = explore::<Workload>(1, IMAGES, SUBSETS).expect_err("the mistake is found");
     assert!(expected.iter().any(|text| found.contains(text)), "{bug:?} shows itself otherwise: {found}");
 }
 
 /// The same for one of the journal's.
 fn found_in_journal(bug: kvd_journal::Bug, expected: &[&str]) {
     kvd_journal::plant(Some(bug));
-    let found = crash::explore(1, IMAGES).expect_err("the mistake is found");
+    let found = explore::<Workload>(1, IMAGES, SUBSETS).expect_err("the mistake is found");
     assert!(expected.iter().any(|text| found.contains(text)), "{bug:?} shows itself otherwise: {found}");
 }
 

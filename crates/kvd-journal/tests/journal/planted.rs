@@ -1,8 +1,10 @@
 //! Each mistake that is planted into this crate is found by the test that is there for it.
 
 use kvd_journal::{Bug, plant};
+use kvd_testkit::crash::explore;
 
-use crate::crash;
+use crate::crash::{self, SUBSETS};
+use crate::run::Workload;
 
 /// Images after which a mistake counts as missed.
 const IMAGES: u64 = 20_000;
@@ -10,7 +12,7 @@ const IMAGES: u64 = 20_000;
 /// The crash test finds it, and says this.
 fn found_by_crashes(bug: Bug, expected: &[&str]) {
     plant(Some(bug));
-    let found = crash::explore(1, IMAGES).expect_err("the mistake is found");
+    let found = explore::<Workload>(1, IMAGES, SUBSETS).expect_err("the mistake is found");
     assert!(expected.iter().any(|text| found.contains(text)), "{bug:?} shows itself otherwise: {found}");
 }
 

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use kvd_journal::{Error, Options, Policy, Refused};
+use kvd_testkit::crash::{self, Ended};
 use kvd_testkit::disk::{Geometry, SimDisk};
 use kvd_testkit::durability::Oracle;
 use kvd_types::{ContentType, Effect, Reason};
@@ -16,25 +17,14 @@ const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", ""];
 
 /// What a workload is like, drawn from its seed.
 pub(crate) struct Workload {
-    pub(crate) options: Options,
-    pub(crate) geometry: Geometry,
+    options: Options,
+    geometry: Geometry,
     random: SmallRng,
     steps: usize,
 }
 
-/// Why a life ended before its time.
-#[derive(Debug)]
-pub(crate) enum Ended {
-    /// The power went, or a call failed.
-    Dead,
-    /// The disk has no room for a new segment.
-    Full,
-    /// A promise was broken.
-    Broken(String),
-}
-
-impl Workload {
-    pub(crate) fn new(seed: u64) -> Workload {
+impl crash::Workload for Workload {
+    fn new(seed: u64) -> Workload {
         let mut random = SmallRng::seed_from_u64(seed);
         let policy = [Policy::Always, Policy::Interval(20), Policy::Off][random.random_range(0..3)];
         // Small pages, so that what is lost ends in the middle of a record as often as between two.
@@ -44,8 +34,11 @@ impl Workload {
         Workload { options, geometry: Geometry { page, sector }, random, steps }
     }
 
-    /// A life on this disk.
-    pub(crate) fn live(&mut self, disk: &SimDisk, oracle: &mut Oracle) -> Result<(), Ended> {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn live(&mut self, disk: &SimDisk, oracle: &mut Oracle) -> Result<(), Ended> {
         let (replayed, replica) =
             support::recover(disk, self.options).map_err(|error| ended(disk, "recovery refuses", &error))?;
         let report = replayed.report().clone();
@@ -69,7 +62,9 @@ impl Workload {
         }
         Ok(())
     }
+}
 
+impl Workload {
     fn step(&mut self, store: &mut Store, oracle: &mut Oracle) -> Result<(), Error> {
         store.now_ms += self.random.random_range(0..10);
         match self.random.random_range(0..100) {
