@@ -7,7 +7,7 @@ use crate::results::{EngineResults, Growth, Latency, Place};
 use crate::sides::SideName;
 
 /// Numbers of keys for which something was promised.
-const KEYS: [usize; 2] = [1_000_000, 10_000_000];
+const KEYS: [usize; 3] = [1_000_000, 10_000_000, 30_000_000];
 
 /// What was promised, and what the measurement says.
 #[derive(Debug)]

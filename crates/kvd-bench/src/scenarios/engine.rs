@@ -16,9 +16,6 @@ use crate::results::{Cell, EngineResults, Place};
 use crate::sides::{Loaded, SideName};
 use crate::{report, results};
 
-/// Sides are measured with sets at this many numbers of keys, the largest that fit into memory for all sides together.
-const SIZES_WITH_WRITES: usize = 2;
-
 /// Sides that are in memory at the same time.
 type Present = BTreeMap<SideName, Box<dyn Loaded>>;
 
@@ -88,10 +85,9 @@ impl Run<'_> {
         let mut sizes = self.options.keys.clone();
         sizes.sort_unstable();
         sizes.dedup();
-        let together: Vec<usize> = sizes.iter().copied().filter(|&keys| self.fits(&self.options.sides, keys)).collect();
         for keys in sizes {
-            if let Some(index) = together.iter().position(|&size| size == keys) {
-                self.all_together(keys, index + SIZES_WITH_WRITES >= together.len())?;
+            if self.fits(&self.options.sides, keys) {
+                self.all_together(keys)?;
             } else {
                 self.one_peer_at_a_time(keys)?;
             }
@@ -100,36 +96,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn all_together(&mut self, keys: usize, with_writes: bool) -> anyhow::Result<()> {
+    fn all_together(&mut self, keys: usize) -> anyhow::Result<()> {
         let mut present = Present::new();
         for &side in &self.options.sides {
             self.load(&mut present, side, keys);
         }
-        self.company += 1;
-        let (dists, threads) = (self.options.dist.clone(), self.options.threads.clone());
-        for dist in dists {
-            self.gets(&present, keys, dist, &threads)?;
-            if with_writes && self.wants(Scenario::Write) {
-                for percent in self.options.writes.clone().into_iter().filter(|&percent| percent > 0) {
-                    self.group(&present, keys, dist, maps(&present, Work::Mixed(percent), &threads))?;
-                }
-            }
-        }
-        if with_writes && self.wants(Scenario::Hot) {
-            self.group(&present, keys, Dist::Hot, maps(&present, Work::Get, &threads))?;
-        }
-        if with_writes && self.wants(Scenario::Atomic) && present.contains_key(&SideName::Kvd) {
-            let lanes = [Work::SetSingly, Work::BatchedSet, Work::SetTogether].map(|work| Lane {
-                side: SideName::Kvd,
-                work,
-                threads: 1,
-            });
-            self.group(&present, keys, Dist::Uniform, lanes.to_vec())?;
-        }
-        Ok(())
+        self.work(&present, keys)
     }
 
-    /// kvd and the floor stay in memory, and each peer has its turns beside them. One thread, and gets alone.
+    /// kvd and the floor stay in memory, and each peer has its turns beside them.
     fn one_peer_at_a_time(&mut self, keys: usize) -> anyhow::Result<()> {
         let (peers, others): (Vec<SideName>, Vec<SideName>) =
             self.options.sides.iter().partition(|side| side.is_peer());
@@ -147,13 +122,36 @@ impl Run<'_> {
             for side in absent {
                 self.load(&mut present, side, keys);
             }
-            self.company += 1;
-            for dist in self.options.dist.clone() {
-                self.gets(&present, keys, dist, &[1])?;
-            }
+            self.work(&present, keys)?;
             if let Some(guest) = guest {
                 present.remove(&guest);
             }
+        }
+        Ok(())
+    }
+
+    /// Everything that is measured beside each other.
+    fn work(&mut self, present: &Present, keys: usize) -> anyhow::Result<()> {
+        self.company += 1;
+        let threads = self.options.threads.clone();
+        for dist in self.options.dist.clone() {
+            self.gets(present, keys, dist, &threads)?;
+            if self.wants(Scenario::Write) {
+                for percent in self.options.writes.clone().into_iter().filter(|&percent| percent > 0) {
+                    self.group(present, keys, dist, maps(present, Work::Mixed(percent), &threads))?;
+                }
+            }
+        }
+        if self.wants(Scenario::Hot) {
+            self.group(present, keys, Dist::Hot, maps(present, Work::Get, &threads))?;
+        }
+        if self.wants(Scenario::Atomic) && present.contains_key(&SideName::Kvd) {
+            let lanes = [Work::SetSingly, Work::BatchedSet, Work::SetTogether].map(|work| Lane {
+                side: SideName::Kvd,
+                work,
+                threads: 1,
+            });
+            self.group(present, keys, Dist::Uniform, lanes.to_vec())?;
         }
         Ok(())
     }
