@@ -113,7 +113,12 @@ impl Worker {
 impl Engine {
     /// Opens an empty store.
     pub fn open(config: Config) -> Engine {
-        let index = Index::new(Shape { buckets_max: config.segment_buckets_max }, config.hash_key);
+        Engine::with_capacity(config, 0)
+    }
+
+    /// The same, with room in the index for so many keys.
+    pub(crate) fn with_capacity(config: Config, keys: u64) -> Engine {
+        let index = Index::with_capacity(Shape { buckets_max: config.segment_buckets_max }, config.hash_key, keys);
         let walks = Epoch(config.epoch.0 ^ index.hash(b"").fast() as u32);
         Engine(Arc::new(Store {
             index,

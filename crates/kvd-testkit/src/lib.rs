@@ -14,11 +14,15 @@
 pub mod crash;
 pub mod disk;
 pub mod durability;
+mod faults;
 pub mod history;
+mod mount;
 mod raw_http;
 mod server;
 mod terminal;
 
+pub use faults::Faults;
+pub use mount::{Mount, not_tested, without_override};
 pub use raw_http::{RawConnection, RawResponse};
-pub use server::{Server, binary, wait_for_exit};
+pub use server::{Launch, Server, binary, wait_for_exit};
 pub use terminal::on_terminal;

@@ -31,6 +31,19 @@ pub enum Effect<'a> {
     Clear,
 }
 
+impl Effect<'_> {
+    /// The same effect, owning its key.
+    pub fn into_owned(self) -> Effect<'static> {
+        match self {
+            Effect::Put { key, value, content_type, expires_at_ms } => {
+                Effect::Put { key: key.into_owned(), value, content_type, expires_at_ms }
+            }
+            Effect::Delete { key, reason } => Effect::Delete { key: key.into_owned(), reason },
+            Effect::Clear => Effect::Clear,
+        }
+    }
+}
+
 /// Why a key went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reason {

@@ -54,8 +54,9 @@ Every setting is a key of kvd.toml: see `kvd config --help`.")]
     },
     /// Serve in the background; return once the server is ready
     ///
-    /// Prints the server's startup line. The log goes to kvd.log in the data directory. If the server can't start,
-    /// shows what it logged and exits with 1, as it does when a server with this data directory is running already.
+    /// Prints the server's startup line; while data is loaded, a terminal shows how far that is. The log goes to kvd.log
+    /// in the data directory. If the server can't start, shows what it logged and exits with 1, as it does when a server
+    /// with this data directory is running already.
     #[command(after_help = "\
 Examples:
   kvd start
@@ -90,7 +91,8 @@ Examples:
     Status(ConfigArgs),
     /// Check the data of a server that is not running: is it whole, and what is in it
     ///
-    /// Changes nothing. Exits with 0 when a server could start with it, else with 1 and what is wrong.
+    /// Only reads, also where nothing can be written. Exits with 0 when a server could start with it, else with 1 and
+    /// what is wrong.
     #[command(after_help = "\
 Examples:
   kvd check ./data")]
@@ -100,7 +102,8 @@ Examples:
     },
     /// Print everything in a data directory's journal and snapshots, record by record
     ///
-    /// For people who want to see what happened, and when; the bytes are explained in docs/FORMAT.md. Changes nothing.
+    /// For people who want to see what happened, and when; the bytes are explained in docs/FORMAT.md. Only reads; the
+    /// server must not be running.
     #[command(after_help = "\
 Examples:
   kvd dump ./data

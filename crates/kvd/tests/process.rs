@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use kvd_testkit::{RawConnection, Server, wait_for_exit};
+use kvd_testkit::{RawConnection, Server, on_terminal, wait_for_exit};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getsid, kill_process, pidfd_open};
 use serde_json::Value;
@@ -251,6 +251,40 @@ fn what_becomes_of_the_data_is_said_at_the_start() {
     let line = format!("data directory {}, policy always (0 keys loaded)", place.data().display());
     assert!(started.stdout.starts_with("kvd 0.1.0 is ready: http://127.0.0.1:"), "{}", started.stdout);
     assert!(started.stdout.contains(&line), "{}", started.stdout);
+}
+
+/// One key, in a snapshot.
+fn with_a_snapshot(place: &Place) {
+    let ready = place.start().ready();
+    let ask = |line: &str| {
+        let mut connection = RawConnection::open(ready["listen"][0].as_str().unwrap().parse().unwrap());
+        connection.send(format!("{line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").as_bytes());
+        connection.read_response()
+    };
+    assert_eq!(ask("PUT /v1/keys/a").status, 201);
+    assert_eq!(ask("POST /v1/admin/snapshot").status, 202);
+    let has_snapshot = || {
+        let stats: Value = serde_json::from_slice(&ask("GET /v1/stats").body).unwrap();
+        stats["durability"]["snapshot_revision"].is_u64()
+    };
+    // Asking is what takes the time: there is nothing else to wait for.
+    while !has_snapshot() {}
+    place.kvd(&["stop"]).ends_with(0);
+}
+
+#[test]
+fn how_far_the_loading_is_shows_on_a_terminal_and_nowhere_else() {
+    let place = Place::new();
+    with_a_snapshot(&place);
+    let start = || place.command(&["start", "--listen", "127.0.0.1:0"]);
+    let piped = Outcome::of(start().output().unwrap()).ends_with(0);
+    assert!(piped.stdout.starts_with("kvd 0.1.0 is ready") && piped.stdout.lines().count() == 1, "{}", piped.stdout);
+    assert_eq!(piped.stderr, "");
+    place.kvd(&["stop"]).ends_with(0);
+    let shown = on_terminal(start());
+    let (loading, ready) = shown.rsplit_once("\r\x1b[K").expect("the line is taken away");
+    assert_eq!(loading, "\r\x1b[Kloading: 1 keys of the snapshot (100%)");
+    assert!(ready.starts_with("kvd 0.1.0 is ready") && ready.lines().count() == 1, "{ready}");
 }
 
 #[test]

@@ -30,7 +30,8 @@ mod word;
 use bucket::{Bucket, Locked, Slot};
 pub(crate) use hash::Hashed;
 use hash::Hashing;
-pub(crate) use record::{Draft, Record};
+pub(crate) use record::{Draft, Record, SHARED_BYTES};
+pub(crate) use resize::KEY_BYTES;
 use resize::Step;
 use root::Place;
 pub(crate) use root::Root;
@@ -91,9 +92,10 @@ pub(crate) struct Seen<'g> {
 }
 
 impl Index {
-    pub(crate) fn new(shape: Shape, hash_key: [u64; 2]) -> Index {
+    /// With room for so many keys. Until [`end_loading`](Index::end_loading) it waits for them.
+    pub(crate) fn with_capacity(shape: Shape, hash_key: [u64; 2], keys: u64) -> Index {
         Index {
-            root: AtomicPtr::new(Box::into_raw(Root::new(shape, false))),
+            root: AtomicPtr::new(Box::into_raw(Root::with_capacity(shape, keys))),
             change: Mutex::new(()),
             hashing: Hashing::new(hash_key),
             shape,
@@ -101,6 +103,11 @@ impl Index {
             rekeyed: AtomicU64::new(0),
             settled_at: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// The keys that room was made for have come, or won't: from now on what is too large shrinks.
+    pub(crate) fn end_loading(&self, guard: &Guard<'_>) {
+        self.newest(guard).table.expect_no_more(guard);
     }
 
     /// A key and its hash, for the other calls.

@@ -17,7 +17,7 @@ use std::ops::Range;
 use super::bucket::{self, Locked};
 use super::record::Record;
 use super::segment::SegmentWord;
-use super::table::{Growth, Table};
+use super::table::{Growth, Shape, Table};
 use super::version;
 use super::word::Word;
 use crate::planted;
@@ -31,12 +31,18 @@ const KEYS_PER_BUCKET_MAX: u64 = if cfg!(kvd_loom) { 1 } else { 5 };
 /// So many keys at most a bucket has after that, in hundredths.
 const KEYS_PER_BUCKET_GROWN_CENTI: u64 = if cfg!(kvd_loom) { 70 } else { 440 };
 
+/// Bytes of the index that a key takes then.
+pub(crate) const KEY_BYTES: u64 = 64 * 100 / KEYS_PER_BUCKET_GROWN_CENTI;
+
 /// A segment shrinks when it has fewer keys than this for each bucket.
 const KEYS_PER_BUCKET_MIN: u64 = 2;
 
 /// The directory is not doubled when it has more entries for each segment than this: few hashes agree in so many bits, unless
 /// they were chosen or the others are gone.
 const ENTRIES_PER_SEGMENT_MAX: u64 = 64;
+
+/// No segment is split that needs fewer buckets than this, or than the most that the shape allows.
+const BUCKETS_OF_SMALLEST_SPLIT: usize = 39;
 
 /// Keys of one bucket from which on they are taken for chosen.
 const FLOODED_KEYS: usize = 48;
@@ -60,6 +66,17 @@ fn has_too_few(segment: SegmentWord, keys: u64, guard: &Guard<'_>) -> bool {
 fn buckets_for(keys: u64) -> usize {
     let lines = (keys * 100).div_ceil(KEYS_PER_BUCKET_GROWN_CENTI).max(1) as usize + 1;
     lines.next_multiple_of((lines.next_power_of_two() / 8).max(1)) - 1
+}
+
+/// Bits of a directory for so many keys, and buckets of each of its segments: those that will have the most do not split soon.
+pub(super) fn sized_for(keys: u64, shape: Shape) -> (u32, usize) {
+    let buckets_max = shape.buckets_max.min(BUCKETS_OF_SMALLEST_SPLIT);
+    let most = (buckets_max as u64 * KEYS_PER_BUCKET_GROWN_CENTI / 100).max(1);
+    let mut bits = 0;
+    while keys >> bits > most {
+        bits += 1;
+    }
+    (bits, buckets_for(keys >> bits).min(shape.buckets_max))
 }
 
 /// What one step of resizing came to.
@@ -147,6 +164,18 @@ impl Table {
         if is_growing && new.iter().any(|segment| is_flooded(*segment, guard)) { Step::Flooded } else { Step::Again }
     }
 
+    /// Segments that were made for keys to come shrink from now on when they have too few.
+    pub(super) fn expect_no_more(&self, guard: &Guard<'_>) {
+        let (entries, bits) = self.entries(guard);
+        let mut at = 0;
+        while at < entries.len() {
+            let segment = SegmentWord(entries[at].load(Ordering::Acquire)); // pairs with the store in `publish`
+            let fewest = bounds(segment.buckets(), segment.depth()).start;
+            segment.header(guard).shrink_below.store(fewest, Ordering::Relaxed); // a hint, as above
+            at += 1 << (bits - segment.depth());
+        }
+    }
+
     /// The other half of what was one segment once, if together they fit well into one.
     fn sibling_to_merge(&self, segment: SegmentWord, guard: &Guard<'_>) -> Option<SegmentWord> {
         let keys = |segment: SegmentWord| segment.header(guard).keys.load(Ordering::Relaxed); // a hint
@@ -162,7 +191,7 @@ impl Table {
     /// Buckets from which on a segment is split. Segments differ in that by chance: if all grew in step, they would leave the
     /// allocator the memory of one size all at once, and ask for another.
     fn buckets_max(&self, prefix: u64, depth: u32) -> usize {
-        const SIZES: [usize; 4] = [39, 47, 55, 63];
+        const SIZES: [usize; 4] = [BUCKETS_OF_SMALLEST_SPLIT, 47, 55, 63];
         let draw = (prefix | u64::from(depth)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62;
         SIZES[draw as usize].min(self.shape.buckets_max)
     }

@@ -9,6 +9,7 @@
 //! ```
 
 use super::bucket::{Bucket, Locked};
+use super::resize::{bounds, sized_for};
 use super::segment::{BUCKETS_MAX, SegmentWord};
 use crate::reclaim::{Garbage, Guard};
 use crate::sync::{AtomicU64, Mutex, Ordering};
@@ -47,13 +48,23 @@ pub(super) struct Growth {
 
 impl Table {
     pub(crate) fn new(shape: Shape) -> Table {
+        Table::with_capacity(shape, 0)
+    }
+
+    /// With room for so many keys: empty segments that do not shrink for having too few, until `expect_no_more`.
+    pub(super) fn with_capacity(shape: Shape, keys: u64) -> Table {
         assert!((1..=BUCKETS_MAX).contains(&shape.buckets_max), "a segment has 1 to {BUCKETS_MAX} buckets");
-        let segment = SegmentWord::new(0, 0, 1, super::resize::bounds(1, 0));
-        let bytes = AtomicU64::new(segment.bytes() + 8);
+        let (bits, buckets) = sized_for(keys, shape);
+        let segments = 1_u64 << bits;
+        let most = bounds(buckets, bits).end;
+        // In two steps, since a shift by 64 is none.
+        let segment = |index: u64| SegmentWord::new(index << (63 - bits) << 1, bits, buckets, 0..most);
+        let entries: Vec<AtomicU64> = (0..segments).map(|index| AtomicU64::new(segment(index).0)).collect();
+        let first = SegmentWord(entries[0].load(Ordering::Relaxed)); // nobody else knows it yet
         Table {
-            directory: AtomicU64::new(publishable(vec![AtomicU64::new(segment.0)])),
-            growth: Mutex::new(Growth { segments: 1, deepest: 1 }),
-            bytes,
+            bytes: AtomicU64::new(segments * (first.bytes() + 8)),
+            directory: AtomicU64::new(publishable(entries)),
+            growth: Mutex::new(Growth { segments, deepest: segments }),
             shape,
         }
     }

@@ -6,6 +6,7 @@
 mod crash;
 mod failures;
 mod life;
+mod load;
 mod model;
 mod planted;
 mod start;

@@ -37,13 +37,16 @@ pub(crate) struct Started {
     pub(crate) keys: u64,
 }
 
+/// Is given a line on the progress of the loading now and then, from any thread; dropped when that is done.
+pub(crate) type Show = Box<dyn Fn(&str) + Send + Sync>;
+
 /// Serves until it is told to stop by a signal, then ends in order.
 ///
 /// `ready` is called when the store is loaded and every address is listened on.
 ///
 /// # Errors
 /// An address can't be listened on, the system refuses threads or randomness, or the end was not in order.
-pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Result<()> {
+pub(crate) fn run(config: &Config, show: Show, ready: impl FnOnce(&Started)) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
         let mut signals = shutdown::Signals::new()?;
@@ -57,7 +60,7 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
         let opened = tokio::select! {
             opened = beside({
                 let (config, shared) = (config.clone(), Arc::clone(&shared));
-                move || store::open(&config, &shared)
+                move || store::open(&config, &shared, &*show)
             })? => opened??,
             reason = signals.stop() => anyhow::bail!("told to stop ({reason}) while loading: nothing was changed"),
             error = &mut accepting => return Err(error),
