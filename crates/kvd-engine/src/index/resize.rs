@@ -76,7 +76,9 @@ pub(super) fn sized_for(keys: u64, shape: Shape) -> (u32, usize) {
     while keys >> bits > most {
         bits += 1;
     }
-    (bits, buckets_for(keys >> bits).min(shape.buckets_max))
+    // As full as segments are on the average, not as just after they have grown: the index is to be no larger than before.
+    let each = (keys >> bits) * (KEYS_PER_BUCKET_GROWN_CENTI + KEYS_PER_BUCKET_MAX * 100) / 2;
+    (bits, buckets_for(each.div_ceil(KEYS_PER_BUCKET_MAX * 100)).min(shape.buckets_max))
 }
 
 /// What one step of resizing came to.
