@@ -113,12 +113,16 @@ impl Worker {
 impl Engine {
     /// Opens an empty store.
     pub fn open(config: Config) -> Engine {
-        Engine::with_capacity(config, 0)
+        Engine::with(config, None)
     }
 
-    /// The same, with room in the index for so many keys.
-    pub(crate) fn with_capacity(config: Config, keys: u64) -> Engine {
-        let index = Index::with_capacity(Shape { buckets_max: config.segment_buckets_max }, config.hash_key, keys);
+    /// An empty store that is to be loaded, and will have so many keys at least.
+    pub(crate) fn to_load(config: Config, keys: u64) -> Engine {
+        Engine::with(config, Some(keys))
+    }
+
+    fn with(config: Config, to_load: Option<u64>) -> Engine {
+        let index = Index::new(Shape { buckets_max: config.segment_buckets_max }, config.hash_key, to_load);
         let walks = Epoch(config.epoch.0 ^ index.hash(b"").fast() as u32);
         Engine(Arc::new(Store {
             index,

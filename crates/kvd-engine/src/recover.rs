@@ -87,14 +87,14 @@ impl Load for Loader<'_> {
         self.loading = Loading::default();
         let config = Config { epoch, ..self.config.clone() };
         let Some(snapshot) = snapshot else {
-            self.replay = Some(Replay::new(Engine::open(config), self.threads));
+            self.replay = Some(Replay::new(Engine::to_load(config, 0), self.threads));
             return Ok(());
         };
         let keys = snapshot.entries_count();
         // Told beforehand: it may take minutes to find out, and who then has no memory at all is killed.
         let values = snapshot.entries_bytes().saturating_sub(keys * (ENTRY_BYTES - load::RECORD_BYTES));
         room::check_loaded(values + keys * index::KEY_BYTES, config.memory_bytes_max)?;
-        let engine = Engine::with_capacity(config, keys);
+        let engine = Engine::to_load(config, keys);
         self.loading.entries_total = keys;
         let loading = self.loading;
         load::snapshot(&engine, snapshot, self.threads, &|entries| (self.progress)(Loading { entries, ..loading }))?;

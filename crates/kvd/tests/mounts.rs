@@ -1,7 +1,7 @@
 //! Disks that are full or can't be written to, as file systems of their own, on the real binary. A full one refuses writes before
-//! anything has happened, takes deletes, and is taken up again without a restart; a start on one that is nearly full serves what
-//! is there; one that is mounted read-only is refused as that, and can be looked at. Where no file system can be mounted each says
-//! aloud that it tests nothing.
+//! anything has happened, takes deletes, and is taken up again without a restart; a start on one that is nearly full serves
+//! what is there; one that is mounted read-only is refused as that, and can be looked at. Where no file system can be mounted
+//! each says aloud that it tests nothing.
 
 use std::fs;
 use std::process::{Command, Output};

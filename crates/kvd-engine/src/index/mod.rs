@@ -92,10 +92,11 @@ pub(crate) struct Seen<'g> {
 }
 
 impl Index {
-    /// With room for so many keys. Until [`end_loading`](Index::end_loading) it waits for them.
-    pub(crate) fn with_capacity(shape: Shape, hash_key: [u64; 2], keys: u64) -> Index {
+    /// Empty. One `to_load` waits for so many keys at least, until [`end_loading`](Index::end_loading).
+    pub(crate) fn new(shape: Shape, hash_key: [u64; 2], to_load: Option<u64>) -> Index {
+        let root = to_load.map_or_else(|| Root::new(shape, false), |keys| Root::to_load(shape, keys));
         Index {
-            root: AtomicPtr::new(Box::into_raw(Root::with_capacity(shape, keys))),
+            root: AtomicPtr::new(Box::into_raw(root)),
             change: Mutex::new(()),
             hashing: Hashing::new(hash_key),
             shape,
@@ -105,9 +106,9 @@ impl Index {
         }
     }
 
-    /// The keys that room was made for have come, or won't: from now on what is too large shrinks.
+    /// All keys have come: from now on it is as full as it is to be.
     pub(crate) fn end_loading(&self, guard: &Guard<'_>) {
-        self.newest(guard).table.expect_no_more(guard);
+        self.newest(guard).table.end_loading(guard);
     }
 
     /// A key and its hash, for the other calls.

@@ -69,9 +69,9 @@ impl Root {
         Root::counting(Table::new(shape), is_keyed, Arc::new(AtomicU64::new(0)))
     }
 
-    /// With room for so many keys.
-    pub(super) fn with_capacity(shape: Shape, keys: u64) -> Box<Root> {
-        Root::counting(Table::with_capacity(shape, keys), false, Arc::new(AtomicU64::new(0)))
+    /// For a store to be loaded, which will have so many keys at least.
+    pub(super) fn to_load(shape: Shape, keys: u64) -> Box<Root> {
+        Root::counting(Table::to_load(shape, keys), false, Arc::new(AtomicU64::new(0)))
     }
 
     /// The root that the keys of this one move to.

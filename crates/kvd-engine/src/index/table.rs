@@ -12,7 +12,7 @@ use super::bucket::{Bucket, Locked};
 use super::resize::{bounds, sized_for};
 use super::segment::{BUCKETS_MAX, SegmentWord};
 use crate::reclaim::{Garbage, Guard};
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// Segments that are freed in one go: some 2,000 keys, which a thread that serves can bear.
 const FREED_SEGMENTS: usize = 8;
@@ -29,6 +29,8 @@ pub(crate) struct Table {
     /// Bytes of directory, segments and chained buckets.
     pub(super) bytes: AtomicU64,
     pub(super) shape: Shape,
+    /// Many keys are to come and nobody reads yet.
+    pub(super) is_loading: AtomicBool,
 }
 
 /// How large parts may be; smaller ones make tests meet splits earlier.
@@ -51,8 +53,12 @@ impl Table {
         Table::with_capacity(shape, 0)
     }
 
-    /// With room for so many keys: empty segments that do not shrink for having too few, until `expect_no_more`.
-    pub(super) fn with_capacity(shape: Shape, keys: u64) -> Table {
+    /// For a store to be loaded: with room for so many keys, in segments that don't shrink for having too few until `end_loading`.
+    pub(super) fn to_load(shape: Shape, keys: u64) -> Table {
+        Table { is_loading: AtomicBool::new(true), ..Table::with_capacity(shape, keys) }
+    }
+
+    fn with_capacity(shape: Shape, keys: u64) -> Table {
         assert!((1..=BUCKETS_MAX).contains(&shape.buckets_max), "a segment has 1 to {BUCKETS_MAX} buckets");
         let (bits, buckets) = sized_for(keys, shape);
         let segments = 1_u64 << bits;
@@ -66,6 +72,7 @@ impl Table {
             directory: AtomicU64::new(publishable(entries)),
             growth: Mutex::new(Growth { segments, deepest: segments }),
             shape,
+            is_loading: AtomicBool::new(false),
         }
     }
 
