@@ -53,7 +53,7 @@ impl Table {
         Table::with_capacity(shape, 0)
     }
 
-    /// For a store to be loaded: with room for so many keys, in segments that don't shrink for having too few until `end_loading`.
+    /// To load a store: with room for so many keys, in segments that don't shrink for having too few until `end_loading`.
     pub(super) fn to_load(shape: Shape, keys: u64) -> Table {
         Table { is_loading: AtomicBool::new(true), ..Table::with_capacity(shape, keys) }
     }
