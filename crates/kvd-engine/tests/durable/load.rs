@@ -1,5 +1,6 @@
-//! What a start loads: the same store from one thread and from several, clears among the commits; nothing of a damaged snapshot;
-//! an index that was made for more keys than came shrinks like any other; and no more than the memory that is allowed.
+//! What a start loads: the same store from one thread and from several, clears among the commits; that of the older snapshot
+//! where the newest is damaged; an index that was made for more keys than came shrinks like any other; and no more than the memory
+//! that is allowed.
 
 use std::sync::Arc;
 
@@ -87,7 +88,7 @@ fn several_threads_load_what_one_does() {
 }
 
 #[test]
-fn nothing_is_left_of_a_damaged_snapshot() {
+fn behind_a_damaged_snapshot_is_the_store_of_the_older_one() {
     let disk = SimDisk::new();
     let options = kvd_journal::Options { segment_bytes: 8 << 20, ..options(Policy::Off) };
     let (engine, _) = open(&disk, options, 1).unwrap();
