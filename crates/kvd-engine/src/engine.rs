@@ -34,7 +34,7 @@ pub struct Config {
     /// Older versions kept of each key; 0 for those alone that someone reads.
     pub history: usize,
     /// Most bytes of memory; writes that bring more are refused, whatever they replace. What a write adds to the index, and what
-    /// others bring at the same moment, may exceed it by some kilobytes.
+    /// others bring at the same moment, may exceed it by some kilobytes. Data that takes an eighth more is not loaded.
     pub memory_bytes_max: u64,
     /// Most transactions at one time; what commands read at a revision for the length of one call is not counted.
     pub transactions_max: usize,
