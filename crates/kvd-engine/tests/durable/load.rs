@@ -1,6 +1,6 @@
 //! What a start loads: the same store from one thread and from several, clears among the commits; that of the older snapshot
-//! where the newest is damaged; an index that was made for more keys than came shrinks like any other; and no more than the memory
-//! that is allowed.
+//! where the newest is damaged; an index that was made for more keys than came shrinks like any other; and no more than the
+//! memory that is allowed.
 
 use std::sync::Arc;
 
