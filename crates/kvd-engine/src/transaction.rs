@@ -90,6 +90,7 @@ impl View {
         let store = self.0.store(engine, worker);
         worker.position = Revision(0);
         store.limits.check(command)?;
+        store.check_open()?;
         match command {
             Command::Get { key } => Ok(Reply::Got { entry: self.get(engine, worker, key)?, revision: self.revision() }),
             Command::Peek { key } => Ok(Reply::Got { entry: self.0.read(worker, key)?, revision: self.revision() }),
