@@ -69,8 +69,8 @@
 //!
 //! **What looks before it writes.** A rule ([`Modify`](kvd_types::Modify)) is applied, and a transaction of one request carried
 //! out, under the locks of the homes of all keys it names (`commit`: *decide*). So it is in conflict with nobody, and never tried
-//! again for another's sake. How long the result is shows only there: if it takes more room than was made, everything is unlocked,
-//! room is made, and it begins again. The journal gets results, never rules.
+//! again for another's sake. How long the result is shows only there: if it takes more room than was made, all is unlocked, room
+//! is made, and it begins again. The journal gets results, never rules.
 //!
 //! | | reads | writes | a conflict |
 //! |---|---|---|---|
