@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::{ContentType, Cursor, Key, Revision};
+use crate::{ContentType, Cursor, Error, ItemFailure, Key, Revision};
 
 /// The answer to a [`Command`](crate::Command).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// To a get.
+    /// To a get or a peek.
     Got {
         /// What the key holds, if anything.
         entry: Option<Entry>,
@@ -53,6 +53,32 @@ pub enum Reply {
         /// Keys that had none (a key named twice is missing the second time).
         missing: usize,
     },
+    /// To a modify.
+    Modified {
+        /// The commit's; where nothing was changed, the newest one looked at.
+        revision: Revision,
+        /// What the key holds now, if anything.
+        entry: Option<Entry>,
+        /// Whether it was changed.
+        changed: bool,
+    },
+    /// To a transfer.
+    Transferred {
+        /// The commit's; where nothing was changed, the newest one looked at.
+        revision: Revision,
+        /// What happened.
+        outcome: Transferred,
+    },
+    /// To a transaction.
+    Transaction {
+        /// The commit's; where nothing was changed, the one that was read.
+        revision: Revision,
+        /// Checks that did not hold, by their position: the answers are those to `otherwise` if there are any, else those to
+        /// `commands`.
+        failed_checks: Vec<ItemFailure>,
+        /// One for each command, in order. An error only where others were to go on.
+        replies: Vec<Result<Reply, Error>>,
+    },
     /// To a list.
     Page(Page),
     /// To a clear.
@@ -62,6 +88,17 @@ pub enum Reply {
         /// Keys that went, those included whose time had come.
         deleted: u64,
     },
+}
+
+/// What became of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transferred {
+    /// The target has what the source had.
+    Done,
+    /// The source holds nothing.
+    NoSource,
+    /// The target has a value and was not to be replaced.
+    TargetExists,
 }
 
 /// One version of a key: what it holds.
