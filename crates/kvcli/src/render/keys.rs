@@ -83,7 +83,7 @@ mod tests {
 
     fn item(key: &'static str, size: u64, revision: u64) -> ListItem {
         let etag = Etag { epoch: Epoch(1), revision: Revision(revision) };
-        let meta = Some(ItemMeta { etag, size, content_type: None });
+        let meta = Some(ItemMeta { etag, size, ttl_ms: None, content_type: None });
         ListItem { key: Key::new(key.as_bytes()).unwrap(), meta, value: None }
     }
 

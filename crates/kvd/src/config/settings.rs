@@ -21,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) server: Server,
     pub(crate) http: Http,
     pub(crate) storage: Storage,
+    pub(crate) expiry: Expiry,
     #[serde(with = "LimitsTable")]
     pub(crate) limits: Limits,
     pub(crate) security: Security,
@@ -72,6 +73,15 @@ pub(crate) struct Storage {
     pub(crate) in_memory: bool,
 }
 
+/// The `[expiry]` table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Expiry {
+    /// Time to live of what is set without one; none for ever.
+    #[serde(with = "units::duration_or_none")]
+    pub(crate) default_ttl: Option<Duration>,
+}
+
 /// When commits are put on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -95,6 +105,8 @@ struct LimitsTable {
     value_bytes_max: usize,
     #[serde(deserialize_with = "units::count")]
     batch_items_max: usize,
+    #[serde(deserialize_with = "units::count")]
+    transaction_ops_max: usize,
     #[serde(with = "units::size")]
     batch_bytes_max: usize,
     #[serde(with = "units::size")]
@@ -103,6 +115,14 @@ struct LimitsTable {
     header_bytes_max: usize,
     #[serde(deserialize_with = "units::count")]
     connections_max: usize,
+    #[serde(deserialize_with = "units::count")]
+    transactions_max: usize,
+    #[serde(with = "units::size")]
+    transactions_bytes_max: usize,
+    #[serde(with = "units::duration")]
+    transaction_idle_timeout: Duration,
+    #[serde(with = "units::duration")]
+    transaction_age_max: Duration,
     #[serde(with = "units::duration")]
     header_timeout: Duration,
     #[serde(with = "units::duration")]
