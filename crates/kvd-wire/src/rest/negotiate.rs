@@ -16,10 +16,15 @@ pub(crate) fn body_format(content_type: Option<&HeaderValue>) -> Result<Format, 
     match [Format::Json, Format::Cbor].into_iter().find(|format| media_type.eq_ignore_ascii_case(format.content_type()))
     {
         Some(format) if utf8 => Ok(format),
-        _ => Err(Problem::new(
-            UNSUPPORTED_MEDIA_TYPE,
-            "a batch is application/json in UTF-8 or application/cbor; say which one in Content-Type",
-        )),
+        _ => {
+            // As much of a stranger's text as it is recognised by.
+            let arrived: String = String::from_utf8_lossy(value.as_bytes()).chars().take(64).collect();
+            let detail = format!(
+                "this body is sent as `{arrived}`, but a batch is application/json in UTF-8 or application/cbor: say which \
+                 one in Content-Type (curl -H 'Content-Type: application/json')"
+            );
+            Err(Problem::new(UNSUPPORTED_MEDIA_TYPE, detail))
+        }
     }
 }
 
