@@ -1,11 +1,12 @@
 //! The part of a URL after `?`, both directions. Fields are percent-decoded once, `+` is a plus; a field that a route does
-//! not know, or that comes twice, is refused. Knows the fields of a list page; no other route has more than `enc`.
+//! not know, or that comes twice, is refused. Knows the fields of a list page, and how keys and revisions are written.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use kvd_types::{Cursor, Epoch, Key, KeyTooLong, LIST_ITEMS_DEFAULT, List, ListValues};
+use kvd_types::{Cursor, Epoch, Key, KeyTooLong, LIST_ITEMS_DEFAULT, List, ListValues, Revision};
 use percent_encoding::utf8_percent_encode;
 
 use super::code::{BAD_CURSOR, BAD_QUERY, UNSUPPORTED};
@@ -79,24 +80,36 @@ impl<'a> Query<'a> {
 
     pub(crate) fn take_list(&mut self) -> Result<List<'a>, Problem> {
         Ok(List {
-            prefix: self.take_prefix()?,
+            prefix: self.take_key("prefix", "prefix_b64")?.unwrap_or(Key::empty()),
             limit: self.take("limit").as_deref().map_or(Ok(LIST_ITEMS_DEFAULT), parse_limit)?,
             cursor: self.take("cursor").as_deref().map(parse_cursor).transpose()?,
             values: self.take("values").as_deref().map_or(Ok(ListValues::default()), parse_values)?,
         })
     }
 
-    fn take_prefix(&mut self) -> Result<Key<'a>, Problem> {
-        match (self.take("prefix"), self.take("prefix_b64")) {
-            (None, None) => Ok(Key::empty()),
-            (Some(prefix), None) => {
-                Key::new(prefix).map_err(|why: KeyTooLong| Problem::new(BAD_QUERY, format!("`prefix`: {why}")))
+    /// A key, or a part of one, that is given as it is or in base64url.
+    pub(crate) fn take_key(&mut self, plain: &str, base64: &str) -> Result<Option<Key<'a>>, Problem> {
+        match (self.take(plain), self.take(base64)) {
+            (None, None) => Ok(None),
+            (Some(key), None) => {
+                let refuse = |why: KeyTooLong| Problem::new(BAD_QUERY, format!("`{plain}`: {why}"));
+                Key::new(key).map(Some).map_err(refuse)
             }
-            (None, Some(base64)) => {
-                let text = String::from_utf8_lossy(&base64);
-                decode_base64url(&text).map_err(|why| Problem::new(BAD_QUERY, format!("`prefix_b64`: {why}")))
+            (None, Some(text)) => {
+                let text = String::from_utf8_lossy(&text);
+                let refuse = |why| Problem::new(BAD_QUERY, format!("`{base64}`: {why}"));
+                decode_base64url(&text).map(Some).map_err(refuse)
             }
-            (Some(_), Some(_)) => Err(Problem::new(BAD_QUERY, "`prefix` and `prefix_b64` exclude each other")),
+            (Some(_), Some(_)) => Err(Problem::new(BAD_QUERY, format!("`{plain}` and `{base64}` exclude each other"))),
+        }
+    }
+
+    /// A revision, in decimal.
+    pub(crate) fn take_revision(&mut self, name: &str) -> Result<Option<Revision>, Problem> {
+        let Some(text) = self.take(name) else { return Ok(None) };
+        match digits(&text) {
+            Some(revision) => Ok(Some(Revision(revision))),
+            None => Err(Problem::new(BAD_QUERY, format!("`{name}` is a revision, a decimal number"))),
         }
     }
 
@@ -112,11 +125,16 @@ impl<'a> Query<'a> {
 }
 
 fn parse_limit(text: &[u8]) -> Result<usize, Problem> {
-    let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    match digits.and_then(|text| text.parse().ok()) {
+    match digits(text) {
         Some(limit) if limit > 0 => Ok(limit),
         _ => Err(Problem::new(BAD_QUERY, "`limit` is a decimal number, at least 1")),
     }
+}
+
+/// A number that is written with digits alone.
+pub(super) fn digits<T: FromStr>(text: &[u8]) -> Option<T> {
+    let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok()
 }
 
 const VALUES: [(ListValues, &str); 3] =

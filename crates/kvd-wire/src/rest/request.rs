@@ -17,6 +17,7 @@ use super::problem::Problem;
 use super::query::Query;
 use super::range::ByteRange;
 use super::response::{Answer, Read};
+use super::watch::Watch;
 
 /// A request whose body, if it has one, is still to be read.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub enum Operation<'a> {
     Put(Put<'a>),
     /// A batch; the body says what of.
     Batch(Batch),
+    /// `GET /v1/watch`
+    Watch(Watch<'a>),
     /// `GET /v1/stats`
     Stats,
     /// `GET /v1/info`
@@ -125,6 +128,7 @@ pub fn parse<'a>(method: &Method, uri: &'a Uri, headers: &HeaderMap, limits: &Li
             answer.base64 = query.take_base64()?;
             Operation::Run(Command::List(query.take_list()?))
         }
+        Route::Watch => Operation::Watch(Watch::read(&mut query, headers)?),
         Route::Stats => {
             answer.format = answer_format(headers, Format::Json)?;
             Operation::Stats
@@ -146,6 +150,7 @@ enum Route<'a> {
     Key(Result<Key<'a>, BadKey>),
     List,
     Batch(Verb),
+    Watch,
     Stats,
     Info,
     Snapshot,
@@ -166,7 +171,6 @@ const UNBUILT: &[&str] = &[
     "/v1/txn",
     "/v1/tx",
     "/v1/tx/",
-    "/v1/watch",
     "/v1/export",
     "/v1/import",
     "/v1/admin/",
@@ -187,6 +191,7 @@ impl<'a> Route<'a> {
             "/v1/mget" => Ok(Route::Batch(Verb::Get)),
             "/v1/mset" => Ok(Route::Batch(Verb::Set)),
             "/v1/mdelete" => Ok(Route::Batch(Verb::Delete)),
+            "/v1/watch" => Ok(Route::Watch),
             "/v1/stats" => Ok(Route::Stats),
             "/v1/info" => Ok(Route::Info),
             "/v1/admin/snapshot" => Ok(Route::Snapshot),
@@ -203,7 +208,9 @@ impl<'a> Route<'a> {
             Route::List if method == Method::DELETE => {
                 return Err(Problem::new(UNSUPPORTED, "deleting by prefix is not built in this version"));
             }
-            Route::List | Route::Stats | Route::Info | Route::Healthz | Route::Readyz => &[Method::GET, Method::HEAD],
+            Route::List | Route::Watch | Route::Stats | Route::Info | Route::Healthz | Route::Readyz => {
+                &[Method::GET, Method::HEAD]
+            }
         };
         if allowed.contains(method) { Ok(()) } else { Err(Problem::method_not_allowed(allowed)) }
     }

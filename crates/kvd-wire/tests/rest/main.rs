@@ -13,3 +13,4 @@ mod roundtrips;
 mod routes;
 mod strategies;
 mod support;
+mod watch;

@@ -86,6 +86,7 @@ fn every_route_takes_its_methods_and_names_them_to_others() {
         ("/v1/mget", "POST"),
         ("/v1/mset", "POST"),
         ("/v1/mdelete", "POST"),
+        ("/v1/watch", "GET, HEAD"),
         ("/v1/stats", "GET, HEAD"),
         ("/v1/info", "GET, HEAD"),
         ("/healthz", "GET, HEAD"),
@@ -117,6 +118,7 @@ fn each_route_is_the_operation_it_says() {
                 Operation::Run(_) => "another command",
                 Operation::Put(_) => "put",
                 Operation::Batch(_) => "batch",
+                Operation::Watch(_) => "watch",
                 Operation::Stats => "stats",
                 Operation::Info => "info",
                 Operation::Healthz => "healthz",
@@ -136,6 +138,7 @@ fn each_route_is_the_operation_it_says() {
         ("POST /v1/mget", "batch", Some(Limit::BatchBytes)),
         ("POST /v1/mset", "batch", Some(Limit::BatchBytes)),
         ("POST /v1/mdelete", "batch", Some(Limit::BatchBytes)),
+        ("GET /v1/watch", "watch", None),
         ("GET /v1/stats", "stats", None),
         ("GET /v1/info", "info", None),
         ("GET /healthz", "healthz", None),
@@ -193,7 +196,6 @@ fn what_a_later_version_brings_is_refused_by_name() {
         "POST /v1/tx",
         "POST /v1/tx/7/commit",
         "DELETE /v1/tx/7",
-        "GET /v1/watch?prefix=a",
         "GET /v1/export",
         "POST /v1/import?mode=upsert",
         "GET /metrics",
@@ -248,7 +250,9 @@ fn headers_of_others_are_left_alone() {
 
 #[test]
 fn a_body_where_none_belongs_is_refused() {
-    for line in ["GET /v1/keys/a", "DELETE /v1/keys/a", "GET /v1/keys", "GET /v1/stats", "HEAD /v1/keys/a"] {
+    for line in
+        ["GET /v1/keys/a", "DELETE /v1/keys/a", "GET /v1/keys", "GET /v1/stats", "HEAD /v1/keys/a", "GET /v1/watch"]
+    {
         for header in [("Content-Length", "5"), ("Transfer-Encoding", "chunked")] {
             assert_eq!(status_and_code(&refusal(line, &[header])), (400, "unexpected-body"), "{line} {header:?}");
         }

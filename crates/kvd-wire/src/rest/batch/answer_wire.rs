@@ -11,6 +11,7 @@ use super::answer::{
     Found, GetItem, ItemMeta, ListAnswer, ListItem, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, SetItem,
 };
 use super::codec::{InvalidMessage, decode, encode};
+use super::commit::WatchLagged;
 use super::field::{Base64, EtagText, MediaType, Plain, pair, unpair};
 use super::report::{InfoAnswer, StatsAnswer};
 use super::{Format, Message};
@@ -217,4 +218,4 @@ macro_rules! plain_messages {
     )*};
 }
 
-plain_messages!(MultiDeleteAnswer, StatsAnswer, InfoAnswer);
+plain_messages!(MultiDeleteAnswer, StatsAnswer, InfoAnswer, WatchLagged);

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `request` | the bodies that `/v1/mget`, `/v1/mset`, `/v1/mdelete` take |
 //! | `answer`, `answer_wire` | what they and the list answer |
+//! | `commit` | what one event of `/v1/watch` holds |
 //! | `report` | `/v1/stats` and `/v1/info` |
 //! | `refusal` | problems |
 //! | `item`, `field` | their items, and what single fields hold: bytes as they are or in base64, entity tags ... |
@@ -14,6 +15,7 @@ mod answer;
 mod answer_wire;
 mod cbor;
 mod codec;
+mod commit;
 mod field;
 mod item;
 mod refusal;
@@ -24,9 +26,12 @@ pub use answer::{
     Found, GetItem, ItemMeta, ListAnswer, ListItem, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, SetItem,
 };
 pub use codec::InvalidMessage;
-pub use report::{DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer};
+pub use commit::{WatchCommit, WatchEvent, WatchLagged};
+pub use report::{DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer, WatchStats};
 pub use request::{BatchRequest, NoBatchForm, encode_request};
 
+pub(super) use codec::encode;
+pub(super) use commit::EventWire;
 pub(super) use refusal::encode_problem;
 pub(super) use request::{Bounds, Verb, decode_request};
 
