@@ -8,6 +8,7 @@
 //! | judge conditions on the newest commits, at NOW | refused, or nothing to do: unlock |
 //! | build the records, find the slots, install nodes | no |
 //! | SEQ: has a record judged alive expired? was the store cleared, or closed? | take the nodes back; again, or refused |
+//! | SEQ: is it to be queued by now, for someone who began to watch? | take the nodes back; again |
 //! | SEQ: revision, queue, publish | no: this is the commit |
 //! | settle each key, unlock, retire what went | no |
 //!
@@ -149,7 +150,6 @@ fn try_commit_one(
     let home = store.index.lock(root, key, &guard);
     let now_ms = store.sequence.now_ms();
     let current = Current::find(&store.index, &home, key, now_ms, &guard);
-    let premise = Premise { store, root, guard: &guard, ends_at_ms: current.ends_at_ms() };
     if !holds(item.condition, current.alive, store) {
         let failure = ItemFailure { index: 0, have: current.alive.map(|version| etag(store, version)) };
         return Some(Err(Error::PreconditionFailed { failures: vec![failure], total: 1 }));
@@ -161,7 +161,9 @@ fn try_commit_one(
     }
     let change = item.change(current.alive, now_ms);
     let expires_at_ms = change.expires_at_ms();
-    let batch = store.journal.then(|| batch(&[item.effect(&change)], reservation));
+    let batch = store.sequence.queues().then(|| batch(&[item.effect(&change)], reservation));
+    let (ends_at_ms, is_queued) = (current.ends_at_ms(), batch.is_some());
+    let premise = Premise { store, root, guard: &guard, ends_at_ms, is_queued };
     let target = current.target.unwrap_or_else(|| {
         home.reserve(1, &guard);
         home.vacant(&store.index, key, &guard)
@@ -207,6 +209,8 @@ struct Premise<'a> {
     guard: &'a Guard<'a>,
     /// When the first of the keys that were judged alive goes by itself.
     ends_at_ms: Option<u64>,
+    /// It has a batch to be queued, which it has not if nobody watched when it began.
+    is_queued: bool,
 }
 
 impl Premise<'_> {
@@ -217,7 +221,8 @@ impl Premise<'_> {
     fn check(&self, seq: &Seq<'_>) -> Result<(), Option<Error>> {
         self.store.check_writable().map_err(Some)?;
         let has_ended = self.ends_at_ms.is_some_and(|at| at <= seq.now_ms()) && !planted::is(Bug::NoExpiryRecheck);
-        if has_ended || !self.store.index.is_newest(self.root, self.guard) { Err(None) } else { Ok(()) }
+        let is_missed = seq.queues() && !self.is_queued && !planted::is(Bug::QueueNotChecked);
+        if has_ended || is_missed || !self.store.index.is_newest(self.root, self.guard) { Err(None) } else { Ok(()) }
     }
 }
 
@@ -275,7 +280,7 @@ fn is_forgotten(operation: &Operation<'_>) -> bool {
     planted::is_at_disk(Bug::SweepNotJournalled) && matches!(operation, Operation::Expire)
 }
 
-/// A commit as the journal has it, encoded before it has a revision.
+/// A commit as the journal and who watches have it, encoded before it has a revision.
 fn batch(effects: &[Effect<'_>], reservation: Option<Reservation>) -> Box<Batch> {
     Batch::new(Encoded::new(effects).expect("a size that is too large was refused before"), reservation)
 }
@@ -381,11 +386,12 @@ fn try_commit_many(
 
     let commit = Commit::new();
     let mut delta = Delta::default();
-    let mut effects = Vec::with_capacity(if store.journal { to_change.len() } else { 0 });
+    let is_queued = store.sequence.queues();
+    let mut effects = Vec::with_capacity(if is_queued { to_change.len() } else { 0 });
     let mut targets: Vec<(Target<'_>, Option<u64>)> = Vec::with_capacity(to_change.len());
     for at in to_change {
         let change = items[at].change(current[at].alive, now_ms);
-        if store.journal && !is_forgotten(&items[at].operation) {
+        if is_queued && !is_forgotten(&items[at].operation) {
             effects.push(items[at].effect(&change));
         }
         current[at].delta(change.draft(), &mut delta);
@@ -401,10 +407,10 @@ fn try_commit_many(
         target.install(change, Some(commit));
         targets.push((target, expires_at_ms));
     }
-    let batch = store.journal.then(|| batch(&effects, reservation));
+    let batch = is_queued.then(|| batch(&effects, reservation));
 
     let ends_at_ms = current.iter().filter_map(Current::ends_at_ms).min();
-    let premise = Premise { store, root, guard: &guard, ends_at_ms };
+    let premise = Premise { store, root, guard: &guard, ends_at_ms, is_queued };
     let mut seq = store.sequence.enter();
     if let Err(refusal) = premise.check(&seq) {
         drop(seq);
@@ -448,7 +454,7 @@ pub(crate) fn after_commit(store: &Store, worker: &mut Worker, counted: &[Hashed
     if !counted.is_empty() {
         store.index.resize_due(counted, &worker.reader.pin(), &mut worker.trash);
     }
-    if store.journal {
+    if store.sequence.queues() {
         store.waiting.ring();
     }
     settle::settle_due(store, worker, SETTLED_IN_PASSING);

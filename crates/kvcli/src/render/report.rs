@@ -120,6 +120,7 @@ pub(crate) fn stats(stats: &StatsAnswer) -> Vec<Group> {
                 ("up for", duration(stats.uptime_s)),
                 ("connections", stats.connections.to_string()),
                 ("transactions", stats.transactions.to_string()),
+                ("watches", stats.watch.watches.to_string()),
                 ("expiry behind by", format!("{} ms", stats.expiry_lag_ms)),
             ],
         ),

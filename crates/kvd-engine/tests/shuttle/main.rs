@@ -19,3 +19,4 @@ mod run;
 mod structure;
 mod time;
 mod transactions;
+mod watching;

@@ -55,6 +55,7 @@ pub(super) fn open(config: &Config, shared: &Shared) -> anyhow::Result<Opened> {
         epoch,
         hash_key: [random()?, random()?],
         limits: config.limits.clone(),
+        watch_bytes: config.watch_bytes,
         ..kvd_engine::Config::default()
     };
     let Some(durability) = config.durability else {

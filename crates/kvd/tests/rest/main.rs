@@ -9,3 +9,4 @@ mod keys;
 mod slow;
 mod stopping;
 mod support;
+mod watching;
