@@ -148,6 +148,14 @@ fn what_is_not_built_yet_is_no_flag() {
 }
 
 #[test]
+fn a_flag_is_refused_in_our_own_words() {
+    let output = Check::new().args(&["--workers", "x"]).run();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr.contains("'x'") && stderr.contains("a whole number, such as 4"), "{stderr}");
+}
+
+#[test]
 fn flags_win_over_set_over_environment_over_file() {
     let file = "[log]\nlevel = \"error\"\nformat = \"json\"\n[server]\nworkers = 1\nstop_timeout = \"1s\"\n";
     let checked = Check::new()

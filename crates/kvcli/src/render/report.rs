@@ -130,7 +130,7 @@ pub(crate) fn stats(stats: &StatsAnswer) -> Vec<Group> {
 /// `kvcli info` for people.
 pub(crate) fn info(info: &InfoAnswer) -> Vec<Group> {
     let limits = &info.limits;
-    let milliseconds = |ms| humantime::format_duration(Duration::from_millis(ms)).to_string();
+    let milliseconds = duration_ms;
     let features: Vec<_> = info.features.iter().map(|feature| escape(feature.as_bytes())).collect();
     vec![
         (
@@ -176,6 +176,7 @@ pub(crate) fn head(key: &Key<'_>, meta: &ItemMeta) -> Vec<Row> {
         ("revision", meta.etag.revision.to_string()),
         ("etag", meta.etag.to_string()),
         ("content type", content_type.to_owned()),
+        ("goes in", meta.ttl_ms.map_or("never".to_owned(), duration_ms)),
     ]
 }
 
@@ -191,6 +192,13 @@ fn share(part: u64, whole: u64) -> String {
 
 fn number(value: Option<u64>) -> String {
     value.map_or("none".to_owned(), |value| value.to_string())
+}
+
+/// A time as people say it, no finer than they care for.
+pub(crate) fn duration_ms(ms: u64) -> String {
+    const MINUTE_MS: u64 = 60_000;
+    let whole = if ms < MINUTE_MS { ms } else { ms - ms % 1_000 };
+    humantime::format_duration(Duration::from_millis(whole)).to_string()
 }
 
 fn duration(seconds: u64) -> String {
@@ -234,6 +242,8 @@ mod tests {
         assert_eq!(share(1, 3), "1 (33.3%)");
         assert_eq!(share(0, 0), "0");
         assert_eq!(duration(93_784), "1day 2h 3m 4s");
+        assert_eq!(duration_ms(1_500), "1s 500ms");
+        assert_eq!(duration_ms(90_999), "1m 30s");
     }
 
     #[test]
