@@ -35,11 +35,13 @@ fn others_see_what_a_transaction_wrote_when_it_is_committed_and_not_before() {
     assert_eq!(ok(&server, Some(&id), "get balance"), "100");
     ok(&server, Some(&id), "set balance=90,note=paid");
     assert_eq!(ok(&server, Some(&id), "incr balance -1"), "89\n");
-    assert_eq!(ok(&server, Some(&id), "get balance,note"), "balance\t89\nnote\tpaid\n");
+    assert_eq!(ok(&server, Some(&id), "append note .!"), "6\n");
+    assert_eq!(ok(&server, Some(&id), "set balance=88 --get"), "89");
+    assert_eq!(ok(&server, Some(&id), "get balance,note"), "balance\t88\nnote\tpaid.!\n");
     assert_eq!(ok(&server, None, "get balance"), "100");
     let (code, _, stderr) = kvcli(&server, Some(&id), "tx commit");
     assert!(code == 0 && stderr.starts_with("committed at revision "), "{stderr}");
-    assert_eq!(ok(&server, None, "get balance,note"), "balance\t89\nnote\tpaid\n");
+    assert_eq!(ok(&server, None, "get balance,note"), "balance\t88\nnote\tpaid.!\n");
     let (code, _, stderr) = kvcli(&server, Some(&id), "get balance");
     assert!(code == 5 && stderr.contains("hint: begin another one"), "{code}: {stderr}");
 }
@@ -87,8 +89,9 @@ fn what_has_no_place_in_a_transaction_says_so() {
     let id = begin(&server);
     // What tells of the server as a whole has nothing to do with it.
     ok(&server, Some(&id), "ping");
-    for line in ["list", "watch"] {
+    assert_eq!(kvcli(&server, Some(&id), "list").0, 2);
+    for line in ["watch", "delete --all --yes", "delete --prefix a --yes"] {
         let (code, _, stderr) = kvcli(&server, Some(&id), line);
-        assert_eq!(code, 2, "{line}: {stderr}");
+        assert!(code == 2 && stderr.contains("unset KVD_TX"), "{line}: {stderr}");
     }
 }

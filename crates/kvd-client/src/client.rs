@@ -256,6 +256,11 @@ impl Client {
         self.unscoped(request::order(Uri::from_static("/v1/admin/snapshot")), answer::success).await
     }
 
+    /// Whether requests run inside a transaction.
+    pub(crate) fn is_scoped(&self) -> bool {
+        self.scope.is_some()
+    }
+
     /// The same client with every request inside a transaction.
     pub(crate) fn scoped(&self, scope: Arc<Scope>) -> Client {
         Client { transport: self.transport.clone(), scope: Some(scope) }

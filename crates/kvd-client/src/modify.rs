@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use kvd_types::{Rule, Ttl};
+use kvd_types::{Key, Rule, Set, Ttl};
 use kvd_wire::rest::batch::{IncrementAnswer, TtlAnswer};
 
 use crate::client::named;
@@ -24,13 +24,29 @@ impl Client {
         }
     }
 
-    /// Adds `bytes` at the end of a value; a missing one counts as empty. Returns the new length.
+    /// Adds `bytes` at the end of a value; a missing one counts as empty. Returns the new length. Inside an interactive transaction
+    /// the value is read and written again.
     ///
     /// # Errors
     /// [`Error::Refused`] with status 413 when the value would grow beyond the limit.
     pub async fn append(&self, key: impl AsRef<[u8]>, bytes: impl Into<Bytes>) -> Result<u64, Error> {
+        if self.is_scoped() {
+            return self.append_by_writing(named(&key)?, &bytes.into()).await;
+        }
         let request = verbs::modify(named(&key)?, Rule::Append { bytes: bytes.into() })?;
         self.call(request, answer::appended_of_batch).await
+    }
+
+    /// Nothing can come between where there is a transaction around it.
+    async fn append_by_writing(&self, key: Key<'_>, bytes: &[u8]) -> Result<u64, Error> {
+        let (mut value, content_type, ttl) = match self.get(&key).await? {
+            Some(value) => (value.bytes.to_vec(), value.meta.content_type, Ttl::Keep),
+            None => (Vec::new(), None, Ttl::Default),
+        };
+        value.extend_from_slice(bytes);
+        let size = value.len() as u64;
+        self.set_with(Set { content_type, ttl, ..Set::new(key, value) }).await?;
+        Ok(size)
     }
 
     /// When a value goes by itself; none when the key is missing.

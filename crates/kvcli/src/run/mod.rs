@@ -121,6 +121,15 @@ impl Connection {
         let tx = tx.map(|id| client.within(&id)).transpose()?;
         Ok(Connection { client, tx })
     }
+
+    /// For what has no place in a transaction: to do it elsewhere unasked would be no better than to drop it.
+    fn outside(&self, what: &str) -> Result<&Client, Failure> {
+        match self.tx {
+            None => Ok(&self.client),
+            Some(_) => Err(Failure::usage(format!("{what} has no place in an interactive transaction"))
+                .hint("unset KVD_TX, or leave --tx out")),
+        }
+    }
 }
 
 impl Deref for Connection {

@@ -12,7 +12,7 @@ use crate::render::{self, Output, View};
 
 /// A script as one request. The exit code says whether what it asked for was done.
 pub(super) fn txn(client: &Connection, output: &mut Output, txn: &Txn) -> Result<Exit, Failure> {
-    let answer = client.transaction(txn)?;
+    let answer = client.outside("a script")?.transaction(txn)?;
     let out = &mut output.out;
     match output.view {
         View::Json | View::Ndjson => output.json(&answer.encode(Format::Json, false))?,

@@ -16,6 +16,7 @@ pub(super) fn watch(
     prefix: Vec<u8>,
     from: Option<u64>,
 ) -> Result<Exit, Failure> {
+    let client = client.outside("a watch")?;
     for event in client.watch(WatchOptions { prefix, from: from.map(Revision) }) {
         let commit = match event? {
             Watched::Commit(commit) => commit,

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use kvd_client::{Command, Delete, GetItem, Key, MultiGetAnswer, OpResult, Set, Txn};
+use kvd_client::{Command, Delete, Key, MultiGetAnswer, OpResult, Set, Txn};
 use kvd_wire::rest::batch::{self, Format, Message};
 
 use super::{Connection, count_of_keys, nothing_to_do, read};
@@ -29,20 +29,30 @@ pub(super) fn set(client: &Connection, output: &mut Output, mut sets: Vec<Set<'s
     Ok(Exit::Ok)
 }
 
-/// Sets keys and prints what they held before: in one transaction, so that nothing comes between.
+/// Sets keys and prints what they held before. Nothing comes between: it is one transaction, or all inside one.
 pub(super) fn set_and_get(client: &Connection, output: &mut Output, sets: Vec<Set<'static>>) -> Result<Exit, Failure> {
     let count = sets.len();
+    if client.tx.is_some() {
+        let keys: Vec<Key<'_>> = sets.iter().map(|set| set.key.borrow()).collect();
+        let before = client.get_many(&keys)?;
+        client.set_many(sets)?;
+        return print_before(output, before, count);
+    }
     let txn = sets.into_iter().fold(Txn::new(), |txn, set| txn.get(&set.key).op(Command::Set(set)));
     let answer = client.transaction(&txn)?;
     let is_got = |result| if let OpResult::Got(item) = result { Some(item) } else { None };
-    let mut items: Vec<GetItem<'static>> = answer.results.into_iter().filter_map(is_got).collect();
-    match (&mut items[..], output.view) {
+    let items = answer.results.into_iter().filter_map(is_got).collect();
+    print_before(output, MultiGetAnswer { revision: answer.revision, items }, count)
+}
+
+fn print_before(output: &mut Output, mut before: MultiGetAnswer<'_>, count: usize) -> Result<Exit, Failure> {
+    match (&mut before.items[..], output.view) {
         ([item], View::Human | View::Piped | View::Raw) => match item.found.take() {
             Some(found) => read::print_value(output, &found.value)?,
             None => Exit::Ok,
         },
         // Those that were missing are what this is about: a set of a new key is no failure.
-        _ => read::print_many(output, &MultiGetAnswer { revision: answer.revision, items })?,
+        _ => read::print_many(output, &before)?,
     };
     if output.view.is_for_people() {
         output.note(format_args!("ok: {}", count_of_keys(count)))?;
@@ -102,7 +112,8 @@ pub(super) fn delete_all(
         output.note("nothing was deleted")?;
         return Ok(Exit::Ok);
     }
-    let client = connect()?;
+    let connection = connect()?;
+    let client = connection.outside("deleting by prefix")?;
     let answer = if prefix.is_empty() { client.delete_all()? } else { client.delete_prefix(prefix)? };
     match output.view {
         View::Json | View::Ndjson => output.json(&answer.encode(Format::Json, false))?,

@@ -163,6 +163,18 @@ async fn a_view_reads_inside_and_leaves_nothing_open() {
 }
 
 #[tokio::test]
+async fn an_append_inside_is_a_read_and_a_write() {
+    let fake = Fake::start(vec![vec![begun(), value("ab"), created(), aborted()]]);
+    let tx = client(&fake).begin(Mode::ReadWrite).await.unwrap();
+    assert_eq!(tx.append("a", "cd").await.unwrap(), 4);
+    tx.abort().await.unwrap();
+    let seen: Vec<_> = fake.seen.try_iter().collect();
+    assert_eq!(seen[2].line, "PUT /v1/keys/a HTTP/1.1");
+    assert_eq!(seen[2].body, b"abcd");
+    assert!(seen[2].headers.contains(&"kvd-ttl: keep".to_owned()), "{:?}", seen[2].headers);
+}
+
+#[tokio::test]
 async fn an_update_can_be_spawned() {
     let fake = Fake::start(vec![vec![begun(), value("v"), created(), committed()]]);
     let client = client(&fake);
