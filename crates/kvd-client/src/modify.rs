@@ -24,8 +24,8 @@ impl Client {
         }
     }
 
-    /// Adds `bytes` at the end of a value; a missing one counts as empty. Returns the new length. Inside an interactive transaction
-    /// the value is read and written again.
+    /// Adds `bytes` at the end of a value; a missing one counts as empty. Returns the new length. Inside an interactive
+    /// transaction the value is read and written again.
     ///
     /// # Errors
     /// [`Error::Refused`] with status 413 when the value would grow beyond the limit.

@@ -20,9 +20,12 @@ use crate::error::Cause;
 /// Idle connections are dropped well before the server drops them (5 minutes), so that a request seldom meets a closed one.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often the system asks a connection on which nothing comes whether the other side is still there: a stream without an end
-/// notices so that its server is gone.
+/// After how long a silence, and how often, the system asks a connection on which nothing comes whether the other side is still
+/// there: a stream without an end notices so that its server is gone.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// So many of these questions without an answer end the connection.
+const TCP_KEEPALIVE_RETRIES: u32 = 3;
 
 /// A request, and whether it is to change anything.
 #[derive(Debug)]
@@ -52,6 +55,8 @@ impl Transport {
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(connect_timeout));
         connector.set_keepalive(Some(TCP_KEEPALIVE));
+        connector.set_keepalive_interval(Some(TCP_KEEPALIVE));
+        connector.set_keepalive_retries(Some(TCP_KEEPALIVE_RETRIES));
         // hyper-util repeats a request by itself only when a kept-alive connection turns out closed before the first byte of it
         // was written, so that a write is never sent twice.
         let http = HttpClient::builder(TokioExecutor::new())
