@@ -174,8 +174,8 @@ impl Problem {
 
     /// 410: there is no such transaction, or no longer.
     pub fn transaction_ended() -> Problem {
-        let detail = "no transaction of this name is open: it was never begun here, has ended, was left alone for too long or was \
-                      open for too long; begin another";
+        let detail = "no transaction of this name is open: it was never begun here, has ended, was left alone for too long, \
+                      or was open for too long; begin another";
         Problem::new(TRANSACTION_ENDED, detail)
     }
 

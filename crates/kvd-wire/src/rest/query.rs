@@ -143,8 +143,8 @@ impl<'a> Query<'a> {
         Ok(Command::ListSorted(ListSorted { prefix, delimiter, limit, after, values }))
     }
 
-    /// What is to be deleted: the keys with a prefix, or none for all there are. One of both must be said, so that a variable that
-    /// was not set empties no store.
+    /// What is to be deleted: the keys with a prefix, or none for all there are. One of both must be said, so that a variable
+    /// that was not set empties no store.
     pub(crate) fn take_deletion(&mut self) -> Result<Option<Key<'a>>, Problem> {
         let all = match self.take("all").as_deref() {
             None => false,

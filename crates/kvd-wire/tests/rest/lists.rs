@@ -197,7 +197,10 @@ fn a_sorted_page_has_items_and_what_other_keys_begin_with() {
         after: Some(key(b"\xff/")),
     };
     let response = answer_to("/v1/keys?delimiter=/&values=none", page.clone()).unwrap();
-    let expected = r#"{"revision":60,"items":[{"key":"a"},{"key":"c"}],"prefixes":["b/"],"prefixes_b64":["/y8="],"cursor":"~_y8"}"#;
+    let expected = concat!(
+        r#"{"revision":60,"items":[{"key":"a"},{"key":"c"}],"prefixes":["b/"],"prefixes_b64":["/y8="],"#,
+        r#""cursor":"~_y8"}"#,
+    );
     assert_eq!(response.body(), expected);
     let read: ListAnswer = decode(&response);
     assert_eq!((read.prefixes, read.cursor.as_deref()), (Some(page.prefixes.clone()), Some("~_y8")));

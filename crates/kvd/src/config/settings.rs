@@ -22,6 +22,7 @@ pub(crate) struct Settings {
     pub(crate) http: Http,
     pub(crate) storage: Storage,
     pub(crate) watch: Watch,
+    pub(crate) expiry: Expiry,
     #[serde(with = "LimitsTable")]
     pub(crate) limits: Limits,
     pub(crate) security: Security,
@@ -82,6 +83,15 @@ pub(crate) struct Watch {
     pub(crate) retain_bytes: usize,
 }
 
+/// The `[expiry]` table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Expiry {
+    /// Time to live of what is set without one; none for ever.
+    #[serde(with = "units::duration_or_none")]
+    pub(crate) default_ttl: Option<Duration>,
+}
+
 /// When commits are put on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -105,6 +115,8 @@ struct LimitsTable {
     value_bytes_max: usize,
     #[serde(deserialize_with = "units::count")]
     batch_items_max: usize,
+    #[serde(deserialize_with = "units::count")]
+    transaction_ops_max: usize,
     #[serde(with = "units::size")]
     batch_bytes_max: usize,
     #[serde(with = "units::size")]
@@ -113,6 +125,14 @@ struct LimitsTable {
     header_bytes_max: usize,
     #[serde(deserialize_with = "units::count")]
     connections_max: usize,
+    #[serde(deserialize_with = "units::count")]
+    transactions_max: usize,
+    #[serde(with = "units::size")]
+    transactions_bytes_max: usize,
+    #[serde(with = "units::duration")]
+    transaction_idle_timeout: Duration,
+    #[serde(with = "units::duration")]
+    transaction_age_max: Duration,
     #[serde(with = "units::duration")]
     header_timeout: Duration,
     #[serde(with = "units::duration")]

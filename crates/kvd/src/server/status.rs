@@ -38,6 +38,7 @@ pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
         delete_misses: operations.delete_misses,
         rejected: operations.rejected,
         expired: operations.expired,
+        expiry_lag_ms: shared.expiry_lag_ms(),
         memory: MemoryStats {
             used: totals.memory_bytes() + inbound,
             index: totals.index_bytes,
@@ -48,6 +49,7 @@ pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
             ..MemoryStats::default()
         },
         connections: shared.connections_open() as u64,
+        transactions: shared.transactions.open() as u64,
         watch: WatchStats {
             watches: stats.watching.watches,
             lagged: stats.watching.lagged,
@@ -80,7 +82,8 @@ pub(super) fn info(shared: &Shared, engine: &Engine) -> InfoAnswer {
         epoch: engine.epoch().to_string(),
         revision: engine.revision().0,
         limits: InfoLimits::from(&shared.limits),
-        features: ["batch", "cbor", "conditions", "list", "range", "watch"].map(Into::into).into(),
+        default_ttl_ms: shared.default_ttl_ms,
+        features: ["batch", "cbor", "conditions", "list", "range", "transactions", "ttl", "watch"].map(Into::into).into(),
         uptime_s: shared.started.elapsed().as_secs(),
     }
 }

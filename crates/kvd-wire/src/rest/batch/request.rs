@@ -1,6 +1,6 @@
-//! The bodies of `/v1/mget`, `/v1/mset` and `/v1/mdelete` to commands and back; those of transactions are `transaction`'s. Unknown
-//! fields are refused, and the number of items is held while they are read. Whether a key or value is too long, or comes twice, is
-//! for the store to say.
+//! The bodies of `/v1/mget`, `/v1/mset` and `/v1/mdelete` to commands and back; those of transactions are `transaction`'s.
+//! Unknown fields are refused, and the number of items is held while they are read. Whether a key or value is too long, or
+//! comes twice, is for the store to say.
 
 use std::fmt;
 use std::marker::PhantomData;
