@@ -16,7 +16,7 @@ use crate::stats::{Counters, Registry, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::transaction::{Update, View};
 use crate::waiting::Waiting;
-use crate::{clear, expire, read, room, write};
+use crate::{clear, expire, one_shot, read, room, sorted, write};
 
 /// Of the memory limit, the part that commits kept for who watches may take.
 const WATCH_SHARE: u64 = 8;
@@ -38,6 +38,8 @@ pub struct Config {
     /// Bytes of the newest commits that are kept for who watches, once there is a journal or somebody does: at least so many, and
     /// at most one commit more; under a memory limit an eighth of that at most.
     pub watch_bytes: u64,
+    /// How long a value stays whose set says nothing of that, in milliseconds; none for ever.
+    pub default_ttl_ms: Option<u64>,
     /// Older versions kept of each key; 0 for those alone that someone reads.
     pub history: usize,
     /// Most bytes of memory; writes that bring more are refused, whatever they replace. What a write adds to the index, and what
@@ -59,6 +61,7 @@ impl Default for Config {
             visibility: Visibility::Immediate,
             journal: false,
             watch_bytes: 64 << 20,
+            default_ttl_ms: None,
             history: 0,
             memory_bytes_max: u64::MAX,
             transactions_max: 1_024,
@@ -88,6 +91,9 @@ pub(crate) struct Store {
     /// The newest commits, for who watches.
     pub(crate) changes: Changes,
     pub(crate) memory_bytes_max: u64,
+    /// What open updates remember, in bytes. Each adds what it learns, and takes it away at its end.
+    pub(crate) transactions_bytes: AtomicU64,
+    pub(crate) default_ttl_ms: Option<u64>,
     /// Where the next sweep begins: a hash.
     pub(crate) sweep_from: AtomicU64,
     registry: Registry,
@@ -135,6 +141,8 @@ impl Engine {
             waiting: Waiting::default(),
             changes: Changes::new(config.watch_bytes.min(config.memory_bytes_max / WATCH_SHARE)),
             memory_bytes_max: config.memory_bytes_max,
+            transactions_bytes: AtomicU64::new(0),
+            default_ttl_ms: config.default_ttl_ms,
             sweep_from: AtomicU64::new(0),
             registry: Registry::default(),
             closed: AtomicBool::new(false),
@@ -274,6 +282,7 @@ impl Engine {
         totals.history_bytes = self.0.index.held_bytes(&guard);
         totals.retired_bytes = self.0.collector.retired_bytes();
         totals.watch_bytes = self.0.changes.bytes();
+        totals.transactions_bytes = self.0.transactions_bytes();
         let (operations, rekeyed) = (self.0.registry.sum(), self.0.index.rekeyed());
         Stats { operations, totals, revision, rekeyed, watching: self.0.changes.watching() }
     }
@@ -317,6 +326,11 @@ impl Store {
         if self.failed.load(Ordering::Acquire) { Err(Error::JournalFailed) } else { Ok(()) }
     }
 
+    /// What open updates remember, in bytes.
+    pub(crate) fn transactions_bytes(&self) -> u64 {
+        self.transactions_bytes.load(Ordering::Relaxed) // a count that stands for nothing but itself
+    }
+
     /// The journal takes nothing any more: commits under way finish, later ones are refused.
     pub(crate) fn fail(&self) {
         // Release: pairs with the load in `check_writable`.
@@ -340,12 +354,20 @@ fn run(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Repl
 fn run_other(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
     match command {
         Command::Get { .. } => unreachable!("carried out by who calls"),
+        Command::Peek { key } => {
+            let (entry, revision) = read::peek(store, worker, key);
+            Ok(Reply::Got { entry, revision })
+        }
         Command::MultiGet { keys, require_all } => read::multi_get(store, worker, keys, *require_all),
         Command::List(list) => read::list(store, worker, list),
+        Command::ListSorted(list) => sorted::list(store, worker, list),
         Command::Set(set) => write::set(store, worker, set),
         Command::MultiSet { sets } => write::multi_set(store, worker, sets),
         Command::Delete(delete) => write::delete(store, worker, delete),
         Command::MultiDelete { deletes, require_all } => write::multi_delete(store, worker, deletes, *require_all),
+        Command::Modify(modify) => write::modify(store, worker, modify),
+        Command::Transfer(transfer) => one_shot::transfer(store, worker, transfer),
+        Command::Transaction(transaction) => one_shot::transaction(store, worker, transaction),
         Command::Clear => clear::clear(store, worker),
     }
 }

@@ -73,7 +73,8 @@ impl Memory {
         let held = store.index.held_bytes(&guard);
         let index = store.index.bytes(&guard);
         let (retired, watched) = (store.collector.retired_bytes(), store.changes.bytes());
-        Memory { used: store.sequence.used_bytes() + index + held + retired + watched, held }
+        let used = store.sequence.used_bytes() + index + held + retired + watched + store.transactions_bytes();
+        Memory { used, held }
     }
 }
 
