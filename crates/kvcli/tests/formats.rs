@@ -3,7 +3,7 @@
 //! reviewer to read.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -81,9 +81,8 @@ impl Golden {
             }
             child.kill().unwrap();
             child.wait().unwrap();
-            let mut rest = String::new();
-            stdout.read_to_string(&mut rest).unwrap();
-            self.text += &format!("$ kvcli {line} {}\n{}", form.join(" "), prefixed("  ", (shown + &rest).as_bytes()));
+            let line = [&[line], form].concat().join(" ");
+            self.text += &format!("$ kvcli {line} | head -{lines}\n{}", prefixed("  ", shown.as_bytes()));
         }
     }
 
@@ -107,13 +106,15 @@ fn words(line: &str) -> Vec<String> {
     line.split(' ').map(|word| word.replace(r"\s", " ")).collect()
 }
 
-/// Each line behind a mark. What doesn't end in a line end says so, and what is no text is escaped.
+/// Each line behind a mark. Tabs are shown, what doesn't end in a line end says so, and what is no text is escaped.
 fn prefixed(mark: &str, bytes: &[u8]) -> String {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => bytes.escape_ascii().to_string().replace(r"\n", "\n"),
     };
-    let lines: String = text.lines().map(|line| format!("{mark}{}\n", line.trim_end())).collect();
+    let shown = |line: &str| line.trim_end_matches(['\r', ' ']).replace('\t', "→");
+    let lines: String =
+        text.lines().map(|line| format!("{mark}{}", shown(line)).trim_end().to_owned() + "\n").collect();
     match text.ends_with('\n') || text.is_empty() {
         true => lines,
         false => format!("{}¬\n", lines.trim_end_matches('\n')),
@@ -135,15 +136,17 @@ fn normal(text: &str, masks_numbers: bool) -> String {
         let is_hex = word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
         normal.push_str(match word.len() {
-            8 if is_hex && after.starts_with('-') => "EPOCH",
+            8 if is_hex && (masks_numbers || after.starts_with('-')) => "EPOCH",
             32 if is_hex => "ID",
             10.. if is_number => "TIME",
-            _ if masks_numbers && is_number => "N",
+            _ if masks_numbers && word.starts_with(|letter: char| letter.is_ascii_digit()) => "N",
             _ => word,
         });
         rest = after;
     }
-    normal
+    // Sizes for people: which unit, and whether the bytes are told beside it, depends on the number.
+    let sizes = ["N.N MiB (N bytes)", "N.N KiB (N bytes)", "N B"];
+    if masks_numbers { sizes.iter().fold(normal, |text, size| text.replace(size, "SIZE")) } else { normal }
 }
 
 #[test]
@@ -164,7 +167,7 @@ fn reading() {
 fn listing() {
     let mut golden = Golden::new(&["set d/x=1 d/y=22 a=333 z="]);
     golden.everywhere("list --sort");
-    golden.everywhere("list d/");
+    golden.everywhere("list d/ --sort");
     golden.everywhere("list --delimiter /");
     golden.unasked("list none");
     golden.is("listing");
@@ -179,7 +182,8 @@ fn writing() {
     golden.everywhere("set a=5,new=1 --get");
     golden.everywhere("set a=6 --dry-run");
     golden.everywhere("set a=7 --if-absent");
-    golden.unasked("set lock=me --if-absent --ttl 100000d");
+    golden.unasked("set lock=me --if-absent --ttl 30000d");
+    golden.unasked("set a=1 --ttl 30");
     golden.everywhere("delete a,b");
     golden.everywhere("delete missing --require");
     golden.everywhere("delete --prefix n --yes");
@@ -199,7 +203,7 @@ fn modifying() {
     golden.unasked("ttl goes --json");
     golden.unasked("ttl goes -o tsv");
     golden.everywhere("ttl missing");
-    golden.everywhere("expire stays 30000d");
+    golden.everywhere("expire stays 400d");
     golden.everywhere("persist stays");
     golden.everywhere("expire missing 1s");
     golden.is("modifying");
@@ -214,7 +218,7 @@ fn script(directory: &Path, name: &str, text: &str) -> String {
 #[test]
 fn transacting() {
     let directory = tempfile::tempdir().unwrap();
-    let all = "check b exists\nset a=1\nget b\nget missing\ndelete b\nincr n 5\nappend l 'two words'\nexpire a 30000d\n\
+    let all = "check b exists\nset a=1\nget b\nget missing\ndelete b\nincr n 5\nappend l 'two words'\nexpire a 400d\n\
                persist a\nset b=again\n";
     let all = script(directory.path(), "all", all);
     let instead = script(directory.path(), "else", "check b absent\nset b=mine\nelse\nget b\n");

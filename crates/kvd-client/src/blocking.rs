@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kvd_types::{Delete, Revision, Set};
 use kvd_wire::rest::batch::{
-    DeletePrefixAnswer, IncrementAnswer, InfoAnswer, ItemMeta, ListAnswer, MultiDeleteAnswer, MultiGetAnswer,
-    MultiSetAnswer, StatsAnswer, TransactionAnswer, TtlAnswer,
+    BeginAnswer, DeletePrefixAnswer, IncrementAnswer, InfoAnswer, ItemMeta, ListAnswer, MultiDeleteAnswer,
+    MultiGetAnswer, MultiSetAnswer, StatsAnswer, TransactionAnswer, TtlAnswer,
 };
 use kvd_wire::rest::transaction::Mode;
 use tokio::runtime::Runtime;
@@ -229,6 +229,11 @@ impl Tx {
     /// See [`crate::Tx::id`].
     pub fn id(&self) -> String {
         self.tx.id()
+    }
+
+    /// See [`crate::Tx::begun`].
+    pub fn begun(&self) -> Option<&BeginAnswer> {
+        self.tx.begun()
     }
 
     /// See [`crate::Tx::commit`].

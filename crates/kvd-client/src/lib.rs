@@ -107,9 +107,9 @@ pub use kvd_types::{
     Revision, Rule, Set, Ttl,
 };
 pub use kvd_wire::rest::batch::{
-    DeletePrefixAnswer, DurabilityStats, Found, GetItem, IncrementAnswer, InfoAnswer, InfoLimits, ItemMeta, ListAnswer,
-    ListItem, MemoryStats, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, OpResult, OperationStats, SetItem,
-    StatsAnswer, TransactionAnswer, TtlAnswer, WatchCommit, WatchEvent, WatchLagged,
+    BeginAnswer, DeletePrefixAnswer, DurabilityStats, Found, GetItem, IncrementAnswer, InfoAnswer, InfoLimits,
+    ItemMeta, ListAnswer, ListItem, MemoryStats, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, OpResult,
+    OperationStats, SetItem, StatsAnswer, TransactionAnswer, TtlAnswer, WatchCommit, WatchEvent, WatchLagged,
 };
 pub use kvd_wire::rest::problem::{ItemProblem, LimitHit, Problem};
 pub use kvd_wire::rest::transaction::Mode;

@@ -23,6 +23,8 @@ pub struct Tx {
     /// Carries the id with every request.
     client: Client,
     scope: Arc<Scope>,
+    /// What the server said of it; none where it was begun elsewhere.
+    begun: Option<BeginAnswer>,
 }
 
 /// What makes a client one of a transaction.
@@ -65,7 +67,7 @@ impl Client {
     /// [`Error::Refused`] with status 429 when as many are open as there may be.
     pub async fn begin(&self, mode: Mode) -> Result<Tx, Error> {
         let begun: BeginAnswer = self.unscoped(verbs::begin(mode), answer::document).await?;
-        self.within(&begun.id)
+        Ok(Tx { begun: Some(begun.clone()), ..self.within(&begun.id)? })
     }
 
     /// The transaction with this id, which was begun elsewhere.
@@ -75,7 +77,7 @@ impl Client {
     pub fn within(&self, id: &str) -> Result<Tx, Error> {
         let id = id.parse().map_err(|()| Error::BadTransactionId { id: id.to_owned() })?;
         let scope = Arc::new(Scope { id, conflicted: AtomicBool::new(false) });
-        Ok(Tx { client: self.scoped(Arc::clone(&scope)), scope })
+        Ok(Tx { client: self.scoped(Arc::clone(&scope)), scope, begun: None })
     }
 
     /// Reads in a transaction of its own: everything `body` asks is answered of one revision, however many requests it makes.
@@ -179,6 +181,12 @@ impl Tx {
     /// Its id, by which another process can go on with it: see [`Client::within`].
     pub fn id(&self) -> String {
         self.scope.id.to_string()
+    }
+
+    /// What the server said of it when it was begun: the revision that it reads, and how long it may be idle. None where it was begun
+    /// elsewhere.
+    pub fn begun(&self) -> Option<&BeginAnswer> {
+        self.begun.as_ref()
     }
 
     /// Makes all that was written visible, at the revision that is returned. Asks again when the answer gets lost: the server

@@ -25,7 +25,7 @@ pub(crate) use keys::{keys, list, one_key, prefix};
 pub(crate) use modify::{append, expiry, increment};
 pub(crate) use pairs::pairs;
 use pairs::pairs_of;
-pub(crate) use script::script;
+pub(crate) use script::{Script, script};
 
 use crate::exit::{Exit, Failure};
 use crate::syntax::SyntaxError;

@@ -44,60 +44,89 @@ struct CheckWords {
     words: Vec<OsString>,
 }
 
-/// The transaction that a script stands for.
-pub(crate) fn script(path: &Path) -> Result<Txn, Failure> {
+/// A script that was read: the transaction it stands for, and where in it each part is.
+#[derive(Debug)]
+pub(crate) struct Script {
+    pub(crate) txn: Txn,
+    file: String,
+    /// The line of each check, of each operation, and of each that is done otherwise: in the order in which they are sent.
+    lines: [Vec<usize>; 3],
+    has_else: bool,
+}
+
+/// The arrays of a transaction's body, in the order of [`Script::lines`].
+const ARRAYS: [&str; 3] = ["checks", "ops", "else"];
+const CHECKS: usize = 0;
+const OPS: usize = 1;
+const ELSE: usize = 2;
+
+/// Reads the script in a file.
+pub(crate) fn script(path: &Path) -> Result<Script, Failure> {
     let path = path.as_os_str().as_bytes();
     let mut files = Files::default();
     let text = files.read(path)?;
     parse(&name(path), &text, &mut files)
 }
 
-fn parse(file: &str, text: &[u8], files: &mut Files) -> Result<Txn, Failure> {
-    let mut script = Script { txn: Txn::new(), has_operations: false, has_else: false };
+fn parse(file: &str, text: &[u8], files: &mut Files) -> Result<Script, Failure> {
+    let mut script = Script { txn: Txn::new(), file: file.to_owned(), lines: Default::default(), has_else: false };
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        script = script.with(line, files).map_err(|failure| failure.at(&format!("{file}:{}", index + 1)))?;
+        script = script.with(index + 1, line, files).map_err(|failure| failure.at(&format!("{file}:{}", index + 1)))?;
     }
-    if script.has_operations || script.has_else {
-        return Ok(script.txn);
+    if script.has_operations() || script.has_else {
+        return Ok(script);
     }
     let error = anyhow::anyhow!("{file}: the script has no operations");
     Err(Failure::new(Exit::BadFile, error).hint("write one on each line, such as `set a=1`; see kvcli txn --help"))
 }
 
-/// A script as far as it is read.
-struct Script {
-    txn: Txn,
-    has_operations: bool,
-    has_else: bool,
-}
-
 impl Script {
-    fn with(self, line: &[u8], files: &mut Files) -> Result<Script, Failure> {
+    /// Where the part of the body is that a JSON pointer names, to be put before what is said of it: `FILE:LINE: `.
+    pub(crate) fn place(&self, pointer: &str) -> Option<String> {
+        let mut parts = pointer.strip_prefix("#/")?.split('/');
+        let array = parts.next()?;
+        let lines = &self.lines[ARRAYS.iter().position(|known| *known == array)?];
+        let line = lines.get(parts.next()?.parse::<usize>().ok()?)?;
+        Some(format!("{}:{line}: ", self.file))
+    }
+
+    fn has_operations(&self) -> bool {
+        !self.lines[OPS].is_empty()
+    }
+
+    /// The script with one more line.
+    fn with(mut self, number: usize, line: &[u8], files: &mut Files) -> Result<Script, Failure> {
         let words =
             shlex::bytes::split(line).ok_or_else(|| bad("a quote is not closed, or the line ends in a backslash"))?;
         if words.is_empty() {
             return Ok(self);
         }
         let first = name(&words[0]);
-        let line =
-            Line::try_parse_from(words.into_iter().map(OsString::from_vec)).map_err(|error| refused(&first, &error))?;
-        let Script { txn, has_operations, has_else } = self;
-        match line {
-            Line::Check(_) if has_operations || has_else => {
-                Err(bad("checks come before all operations").hint("they are judged before anything is done"))
+        let words = words.into_iter().map(OsString::from_vec);
+        match Line::try_parse_from(words).map_err(|error| refused(&first, &error))? {
+            Line::Check(_) if self.has_operations() || self.has_else => {
+                return Err(bad("checks come before all operations").hint("they are judged before anything is done"));
             }
             Line::Check(words) => {
                 let Check { key, condition } = check(&words)?;
-                Ok(Script { txn: txn.check(key, condition), has_operations, has_else })
+                self.txn = self.txn.check(key, condition);
+                self.lines[CHECKS].push(number);
             }
-            Line::Else if has_else => Err(bad("`else` comes twice")),
-            Line::Else => Ok(Script { txn: txn.otherwise(), has_operations, has_else: true }),
+            Line::Else if self.has_else => return Err(bad("`else` comes twice")),
+            Line::Else => {
+                self.txn = self.txn.otherwise();
+                self.has_else = true;
+            }
             operation => {
-                let commands = commands(operation, files)?;
-                Ok(Script { txn: commands.into_iter().fold(txn, Txn::op), has_operations: true, has_else })
+                let lines = &mut self.lines[if self.has_else { ELSE } else { OPS }];
+                for command in commands(operation, files)? {
+                    self.txn = self.txn.op(command);
+                    lines.push(number);
+                }
             }
         }
+        Ok(self)
     }
 }
 
@@ -184,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<Txn, String> {
+    fn read(text: &str) -> Result<Script, String> {
         parse("f", text.as_bytes(), &mut Files::default()).map_err(|failure| {
             assert!(matches!(failure.exit, Exit::BadFile | Exit::Usage), "{failure:?}");
             failure.error.unwrap().to_string()
@@ -233,7 +262,14 @@ mod tests {
             .persist("b")
             .otherwise()
             .get("stock");
-        assert_eq!(read(script).unwrap(), expected);
+        let script = read(script).unwrap();
+        assert_eq!(script.txn, expected);
+        let place = |pointer| script.place(pointer).unwrap_or_default();
+        assert_eq!((place("#/checks/1"), place("#/ops/1/ttl")), ("f:3: ".to_owned(), "f:7: ".to_owned()));
+        assert_eq!(
+            (place("#/else/0"), place("#/ops/99"), place("#")),
+            ("f:16: ".to_owned(), String::new(), String::new())
+        );
     }
 
     #[test]

@@ -142,6 +142,7 @@ pub(crate) fn info(info: &InfoAnswer) -> Vec<Group> {
                 ("up for", duration(info.uptime_s)),
                 ("store", escape(info.epoch.as_bytes())),
                 ("revision", info.revision.to_string()),
+                ("values stay", info.default_ttl_ms.map_or("for ever, unless said otherwise".to_owned(), duration_ms)),
             ],
         ),
         (
@@ -150,6 +151,10 @@ pub(crate) fn info(info: &InfoAnswer) -> Vec<Group> {
                 ("key", size(limits.key_bytes_max)),
                 ("value", size(limits.value_bytes_max)),
                 ("items in a batch", limits.batch_items_max.to_string()),
+                ("operations in a transaction", limits.transaction_ops_max.to_string()),
+                ("open transactions", limits.transactions_max.to_string()),
+                ("a transaction without a request", milliseconds(limits.transaction_idle_timeout_ms)),
+                ("a transaction", milliseconds(limits.transaction_age_max_ms)),
                 ("batch", size(limits.batch_bytes_max)),
                 (
                     "keys on a page",
@@ -194,11 +199,19 @@ fn number(value: Option<u64>) -> String {
     value.map_or("none".to_owned(), |value| value.to_string())
 }
 
-/// A time as people say it, no finer than they care for.
+/// A time to live in the units in which it is given, no finer than people care for: above a minute in seconds, begun ones too. A
+/// library would make months and years of it, whose lengths nobody knows.
 pub(crate) fn duration_ms(ms: u64) -> String {
-    const MINUTE_MS: u64 = 60_000;
-    let whole = if ms < MINUTE_MS { ms } else { ms - ms % 1_000 };
-    humantime::format_duration(Duration::from_millis(whole)).to_string()
+    const UNITS: [(u64, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    let mut rest = if ms < 60_000 { ms } else { ms.div_ceil(1_000).saturating_mul(1_000) };
+    let mut parts = Vec::new();
+    for (unit_ms, unit) in UNITS {
+        if rest >= unit_ms {
+            parts.push(format!("{}{unit}", rest / unit_ms));
+            rest %= unit_ms;
+        }
+    }
+    if parts.is_empty() { "0ms".to_owned() } else { parts.join(" ") }
 }
 
 fn duration(seconds: u64) -> String {
@@ -243,7 +256,9 @@ mod tests {
         assert_eq!(share(0, 0), "0");
         assert_eq!(duration(93_784), "1day 2h 3m 4s");
         assert_eq!(duration_ms(1_500), "1s 500ms");
-        assert_eq!(duration_ms(90_999), "1m 30s");
+        assert_eq!(duration_ms(89_001), "1m 30s");
+        assert_eq!(duration_ms(400 * 86_400_000 - 1), "400d");
+        assert_eq!(duration_ms(0), "0ms");
     }
 
     #[test]

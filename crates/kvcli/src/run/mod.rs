@@ -90,8 +90,8 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<Exit, Failure> {
             read::head(&connect()?, output, key)?
         }
         Command::Txn(arguments) => {
-            let txn = input::script(&arguments.file)?;
-            transact::txn(&connect()?, output, &txn)?
+            let script = input::script(&arguments.file)?;
+            transact::txn(&connect()?, output, &script)?
         }
         Command::Tx { command } => transact::tx(&connect()?, output, command)?,
         Command::Watch(arguments) => {

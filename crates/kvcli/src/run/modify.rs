@@ -26,10 +26,10 @@ pub(super) fn ttl(client: &Connection, output: &mut Output, key: &Key<'_>) -> Re
     let Some(answer) = client.ttl(key)? else { return missing(output, key) };
     let (human, plain) = match answer.ttl_ms {
         Some(ms) => (render::duration_ms(ms), ms.to_string()),
-        None => ("stays".to_owned(), "none".to_owned()),
+        None => ("never".to_owned(), "none".to_owned()),
     };
     let document = answer.encode(Format::Json, false);
-    Figure { key, title: "expires in", human, plain, document }.print(output)
+    Figure { key, title: "goes in", human, plain, document }.print(output)
 }
 
 pub(super) fn expire(client: &Connection, output: &mut Output, key: &Key<'_>, ms: u64) -> Result<Exit, Failure> {

@@ -2,17 +2,18 @@
 
 use std::io::Write as _;
 
-use kvd_client::{Mode, TransactionAnswer, Txn};
+use kvd_client::{Error, Mode};
 use kvd_wire::rest::batch::{Format, Message};
 
 use super::Connection;
 use crate::exit::{Exit, Failure};
 use crate::flags::Tx;
+use crate::input::Script;
 use crate::render::{self, Output, View};
 
 /// A script as one request. The exit code says whether what it asked for was done.
-pub(super) fn txn(client: &Connection, output: &mut Output, txn: &Txn) -> Result<Exit, Failure> {
-    let answer = client.outside("a script")?.transaction(txn)?;
+pub(super) fn txn(client: &Connection, output: &mut Output, script: &Script) -> Result<Exit, Failure> {
+    let answer = client.outside("a script")?.transaction(&script.txn).map_err(|error| refused(script, error))?;
     let out = &mut output.out;
     match output.view {
         View::Json | View::Ndjson => output.json(&answer.encode(Format::Json, false))?,
@@ -26,14 +27,19 @@ pub(super) fn txn(client: &Connection, output: &mut Output, txn: &Txn) -> Result
         }
         return Ok(Exit::Ok);
     }
-    output.note(not_committed(&answer))?;
+    for index in &answer.failed_checks {
+        let place = script.place(&format!("#/checks/{index}")).unwrap_or_default();
+        output.note(format_args!("{place}did not hold: what stands behind `else` was done"))?;
+    }
     Ok(Exit::Conflict)
 }
 
-fn not_committed(answer: &TransactionAnswer<'_>) -> String {
-    let checks: Vec<String> = answer.failed_checks.iter().map(|index| (index + 1).to_string()).collect();
-    let which = if checks.len() == 1 { "check" } else { "checks" };
-    format!("{which} {} did not hold: what stands behind `else` was done", checks.join(", "))
+/// A refusal, with the line of the script that it is about.
+fn refused(script: &Script, error: Error) -> Failure {
+    let at_fault = error.problem().and_then(|problem| problem.errors().first()?.pointer.clone());
+    let place = at_fault.and_then(|pointer| script.place(&pointer)).unwrap_or_default();
+    let failure = Failure::from(error);
+    Failure { error: failure.error.map(|error| anyhow::anyhow!("{place}{error:#}")), ..failure }
 }
 
 /// Begins, commits or rolls back an interactive transaction.
@@ -46,11 +52,10 @@ pub(super) fn tx(connection: &Connection, output: &mut Output, command: &Tx) -> 
     match command {
         Tx::Begin { read_only } => {
             let mode = if *read_only { Mode::ReadOnly } else { Mode::ReadWrite };
-            let id = connection.client.begin(mode)?.id();
-            if output.view.is_json() {
-                output.json(serde_json::json!({ "id": id, "mode": mode }).to_string().as_bytes())?;
-            } else {
-                writeln!(output.out, "{id}")?;
+            let tx = connection.client.begin(mode)?;
+            match tx.begun() {
+                Some(begun) if output.view.is_json() => output.json(&begun.encode(Format::Json, false))?,
+                _ => writeln!(output.out, "{}", tx.id())?,
             }
         }
         Tx::Commit => {
