@@ -183,8 +183,8 @@ impl Tx {
         self.scope.id.to_string()
     }
 
-    /// What the server said of it when it was begun: the revision that it reads, and how long it may be idle. None where it was begun
-    /// elsewhere.
+    /// What the server said of it when it was begun: the revision that it reads, and how long it may be idle. None where it was
+    /// begun elsewhere.
     pub fn begun(&self) -> Option<&BeginAnswer> {
         self.begun.as_ref()
     }

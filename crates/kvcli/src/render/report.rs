@@ -175,14 +175,15 @@ pub(crate) fn info(info: &InfoAnswer) -> Vec<Group> {
 /// `kvcli head` for people.
 pub(crate) fn head(key: &Key<'_>, meta: &ItemMeta) -> Vec<Row> {
     let content_type = meta.content_type.as_ref().map_or(kvd_client::ContentType::DEFAULT, |stored| stored.as_str());
-    vec![
+    let mut rows = vec![
         ("key", escape(key.as_bytes())),
         ("size", size(meta.size)),
         ("revision", meta.etag.revision.to_string()),
         ("etag", meta.etag.to_string()),
         ("content type", content_type.to_owned()),
-        ("goes in", meta.ttl_ms.map_or("never".to_owned(), duration_ms)),
-    ]
+    ];
+    rows.extend(meta.ttl_ms.map(|ms| ("goes in", duration_ms(ms))));
+    rows
 }
 
 /// Human, and exact where that differs.
