@@ -98,6 +98,11 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_column() {
              10ms; write it like `limits.header_timeout = \"10s\"`",
         ),
         (
+            "[expiry]\ndefault_ttl = \"never\"\n",
+            "kvd.toml:2:15: \"never\" is neither \"none\" nor a duration such as \"10s\" or \"1h\": expected number at 0; \
+             write it like `expiry.default_ttl = \"none\"`",
+        ),
+        (
             "[log]\nlevel = \"loud\"\n",
             "kvd.toml:2:9: unknown variant `loud`, expected one of `trace`, `debug`, `info`, `warn`, `error`; write it \
              like `log.level = \"info\"`",
@@ -196,6 +201,30 @@ fn text_outside_of_the_file_is_read_as_its_key_demands() {
     ] {
         assert!(checked.contains(&format!("\n{line}  (")), "{line} is not in\n{checked}");
     }
+}
+
+#[test]
+fn a_default_time_to_live_is_none_or_a_time_that_can_be_kept() {
+    for (text, refusal) in [
+        ("none", None),
+        ("1ms", None),
+        ("36500d", None),
+        ("0s", Some("at least 1ms and at most 36500d")),
+        ("999us", Some("at least 1ms and at most 36500d")),
+        ("36501d", Some("at least 1ms and at most 36500d")),
+        ("-1s", Some("is neither \"none\" nor a duration")),
+    ] {
+        let check = Check::new().env("KVD_EXPIRY__DEFAULT_TTL", text);
+        match refusal {
+            None => assert!(check.accepted().contains(&format!("expiry.default_ttl = \"{text}\"")), "{text}"),
+            Some(refusal) => {
+                let refused = check.refused();
+                assert!(refused.contains(refusal) && refused.contains("KVD_EXPIRY__DEFAULT_TTL"), "{text}: {refused}");
+            }
+        }
+    }
+    let transactions = Check::new().args(&["--set", "limits.transactions_bytes_max=1MiB"]).refused();
+    assert!(transactions.starts_with("limits.batch_bytes_max (the default): "), "{transactions}");
 }
 
 #[test]

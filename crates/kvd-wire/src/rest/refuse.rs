@@ -61,8 +61,8 @@ impl Answer {
         }
     }
 
-    /// The answer where a transaction could not be opened or committed: no command of it is at fault.
-    pub fn refuse_transaction(&self, error: Error) -> Problem {
+    /// The answer where no part of the request is at fault: a transaction can't be opened or committed, work can't go on.
+    pub fn refuse_whole(&self, error: Error) -> Problem {
         self.refuse(&Command::Clear, error)
     }
 

@@ -388,7 +388,7 @@ fn what_a_transaction_can_not_do_is_told_apart() {
     }
     let (command, answer) = run("DELETE /v1/keys/a", &[]);
     assert_eq!(status_and_code(&answer.refuse(&command, what)), (422, "not-in-transaction"));
-    let problem = Answer::default().refuse_transaction(Error::Conflict { keys: vec![key("a"), key(b"\xff")] });
+    let problem = Answer::default().refuse_whole(Error::Conflict { keys: vec![key("a"), key(b"\xff")] });
     assert_eq!(status_and_code(&problem), (409, "conflict"));
     assert!(problem.is_retryable());
     let keys: Vec<_> = problem.errors().iter().filter_map(|error| error.key.clone()).collect();

@@ -30,28 +30,26 @@ pub(super) fn delete_prefix(engine: &Engine, prefix: &Key<'_>, answer: &Answer) 
         match walk(engine, &mut worker, prefix, &mut done) {
             Ok(()) => return Ok(done),
             // Its keys were put into another order: those that are left are found from the begin.
-            Err((_, Error::StaleCursor)) => {}
-            Err((command, error)) => {
-                return Err(answer.refuse(&command, error).after(&format!("{} keys were deleted", done.deleted)));
+            Err(Error::StaleCursor) => {}
+            Err(error) => {
+                return Err(answer.refuse_whole(error).after(&format!("{} keys were deleted", done.deleted)));
             }
         }
     }
 }
 
-type Refused = (Command<'static>, Error);
-
-fn walk(engine: &Engine, worker: &mut Worker, prefix: &Key<'_>, done: &mut Deletion) -> Result<(), Refused> {
+fn walk(engine: &Engine, worker: &mut Worker, prefix: &Key<'_>, done: &mut Deletion) -> Result<(), Error> {
     let mut cursor = None;
     loop {
         let list = List { prefix: prefix.borrow(), limit: BATCH_KEYS, cursor, values: ListValues::None };
-        let page = match run(engine, worker, Command::List(list))? {
+        let page = match engine.execute(worker, &Command::List(list))? {
             Reply::Page(page) => page,
             other => unreachable!("a list is answered with a page: {other:?}"),
         };
         done.revision = done.revision.max(page.revision);
         let deletes: Vec<Delete<'_>> = page.items.into_iter().map(|item| Delete::new(item.key)).collect();
         if !deletes.is_empty() {
-            match run(engine, worker, Command::MultiDelete { deletes, require_all: false })? {
+            match engine.execute(worker, &Command::MultiDelete { deletes, require_all: false })? {
                 Reply::MultiDeleted { revision, deleted, .. } => {
                     done.deleted += deleted as u64;
                     done.revision = revision;
@@ -65,8 +63,4 @@ fn walk(engine: &Engine, worker: &mut Worker, prefix: &Key<'_>, done: &mut Delet
             return Ok(());
         }
     }
-}
-
-fn run(engine: &Engine, worker: &mut Worker, command: Command<'_>) -> Result<Reply, Refused> {
-    engine.execute(worker, &command).map_err(|error| (command.into_owned(), error))
 }

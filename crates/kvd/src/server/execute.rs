@@ -113,7 +113,7 @@ impl Executor {
         let mode =
             if body.len() < LONG_WORK_BYTES { begin.mode(&body) } else { beside(move || begin.mode(&body)).await }?;
         let begun = self.shared.transactions.begin(engine, mode);
-        let begun = begun.map_err(|error| answer.refuse_transaction(error))?;
+        let begun = begun.map_err(|error| answer.refuse_whole(error))?;
         // It reads the newest commits, and a power cut could take them back.
         reach(engine, begun.position).await?;
         let idle_timeout_ms = self.shared.limits.transaction_idle_timeout.as_millis() as u64;
@@ -139,7 +139,7 @@ impl Executor {
         reach(engine, outcome.position).await?;
         match &outcome.result {
             Ok(revision) => Ok(answer.committed(*revision)),
-            Err(error) => Err(answer.refuse_transaction(error.clone())),
+            Err(error) => Err(answer.refuse_whole(error.clone())),
         }
     }
 

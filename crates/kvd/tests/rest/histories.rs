@@ -75,7 +75,7 @@ fn one_key(session: &mut Session, numbers: &mut Numbers, key: u64, unique: u64) 
 
 #[test]
 fn single_keys_are_linearizable_over_the_network() {
-    const OPERATIONS: u64 = 1_500;
+    const OPERATIONS: u64 = 4_000;
     for fsync in ["always", "off"] {
         let server = Server::start_with(&["--fsync", fsync]);
         let records = record(server.address(), |id, session, clock| {
@@ -204,7 +204,7 @@ fn interactive(session: &mut Session, numbers: &mut Numbers, keys: &[u64], uniqu
 
 #[test]
 fn transactions_are_strictly_serialisable_over_the_network() {
-    const TRANSACTIONS: u64 = 500;
+    const TRANSACTIONS: u64 = 2_000;
     const KEYS: u64 = 5;
     for fsync in ["always", "off"] {
         let server = Server::start_with(&["--fsync", fsync]);
