@@ -4,8 +4,8 @@
 //! | what is promised | because |
 //! |---|---|
 //! | no watch is ahead of what readers see | a round of the flusher moves VISIBLE, and then adds |
-//! | every commit from a place on is seen, once, in order | commits have the order and no gap of the queue; a place that is not kept any more is an error |
-//! | memory is bounded | at least `watch_bytes` are kept, at most one commit more, then the oldest goes, whoever has not seen it |
+//! | every commit after a place is seen, once, in order | the queue has the order and no gap; a place that is gone is an error |
+//! | memory is bounded | `watch_bytes` are kept, at most one commit more; the oldest goes, whoever has not seen it |
 //! | no wake-up is lost | who waits looks and registers under the lock that who adds takes |
 //!
 //! A store without a journal queues nothing until the first watch begins; from then on it does, and what is kept begins there.
@@ -215,7 +215,8 @@ pub(crate) fn relay(store: &Store) -> usize {
     count
 }
 
-/// One who watches: a place in the order of commits. It has what comes after it when a round of [`Engine::flush`] has handed it on.
+/// One who watches: a place in the order of commits. What comes after it is there when a round of [`Engine::flush`] has handed
+/// it on.
 pub struct Watch {
     engine: Engine,
     /// The commit that it sees next.
@@ -241,8 +242,8 @@ impl Watch {
         self.next = self.next.max(Revision(revision.0 + 1));
     }
 
-    /// The next commits, in order, at most so many. They stay the next ones until it [`saw`](Watch::saw) them. None at all: it has
-    /// seen everything, and [`Engine::end_watches`] was called.
+    /// The next commits, in order, at most so many. They stay the next ones until it [`saw`](Watch::saw) them. None at all: it
+    /// has seen everything, and [`Engine::end_watches`] was called.
     ///
     /// # Errors
     /// [`NotKept`]: it was too slow.

@@ -97,10 +97,10 @@
 //!
 //! # Watching
 //!
-//! [`Engine::watch`] shows every commit from a place on, in order, as far as readers see it. The rounds of the flusher hand on the
-//! batches that the journal was given, and the newest are kept in memory (`changes`): a watch has no queue of its own, so a slow
-//! one costs nothing, and loses its place when that is not kept any more. A store without a journal begins to queue its commits
-//! when the first watch begins.
+//! [`Engine::watch`] shows every commit from a place on, in order, as far as readers see it. The rounds of the flusher hand on
+//! the batches that the journal was given, and the newest are kept in memory (`changes`): a watch has no queue of its own, so a
+//! slow one costs nothing, and loses its place when that is not kept any more. A store without a journal begins to queue its
+//! commits when the first watch begins.
 //!
 //! # Reclamation
 //!

@@ -1,6 +1,6 @@
-//! Watching: whoever reads a store's commits can build the store from them. Each commit comes once, in order, whole; a watch that
-//! is too slow, or asks for what is gone, is told so and shown nothing wrong; what is kept for it is bounded. Threads end when the
-//! work is done; nothing depends on who is faster.
+//! Watching: whoever reads a store's commits can build the store from them. Each commit comes once, in order, whole; a watch
+//! that is too slow, or asks for what is gone, is told so and shown nothing wrong; what is kept for it is bounded. Threads end
+//! when the work is done; nothing depends on who is faster.
 #![cfg(not(any(kvd_loom, kvd_shuttle)))]
 
 use std::future::poll_fn;

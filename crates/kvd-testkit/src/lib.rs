@@ -1,6 +1,6 @@
 //! What the tests of several crates share: real `kvd` processes to test against, an HTTP client that sends exactly the
-//! bytes it is given, a reader of event streams, a disk that loses power, and checkers of recorded histories and of what is left after a crash. For
-//! tests only: whatever goes wrong is a panic that says what it was.
+//! bytes it is given, a reader of event streams, a disk that loses power, and checkers of recorded histories and of what is
+//! left after a crash. For tests only: whatever goes wrong is a panic that says what it was.
 //!
 //! ```no_run
 //! use kvd_testkit::{RawConnection, Server};

@@ -1,5 +1,6 @@
 //! One life of a store, from its start until the power goes or it stops: commands, time, sweeps, transactions, rounds of the
-//! flusher and snapshots in any order, on one thread, with someone who watches. Each answer is told to the oracle when the store says that it may leave.
+//! flusher and snapshots in any order, on one thread, with someone who watches. Each answer is told to the oracle when the store
+//! says that it may leave.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -57,7 +57,9 @@ fn watching_beside_writers() {
         }
         seen
     });
-    writers.into_iter().for_each(|writer| drop(writer.join().unwrap()));
+    for writer in writers {
+        writer.join().unwrap();
+    }
     flusher.join().unwrap();
     let mut seen = watcher.join().unwrap();
     seen.sort_unstable();

@@ -7,15 +7,18 @@
 
 use std::io::Write;
 
+use base64::Engine as _;
 use base64::display::Base64Display;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use kvd_types::{Effect, Etag, Key, Revision};
+use percent_encoding::utf8_percent_encode;
 
 use super::batch::{EventWire, Format, Message, WatchEvent, WatchLagged, encode};
 use super::code::{BAD_HEADER, BAD_QUERY};
 use super::negotiate;
+use super::path::RESERVED;
 use super::problem::Problem;
 use super::query::{Query, digits};
 use super::response::KVD_REVISION;
@@ -71,6 +74,25 @@ impl Filter<'_> {
 }
 
 impl<'a> Watch<'a> {
+    /// The path and query that ask for this, for clients.
+    pub fn url(&self) -> String {
+        let (plain, base64, key) = match &self.filter {
+            Filter::Prefix(prefix) => ("prefix", "prefix_b64", prefix),
+            Filter::Key(key) => ("key", "key_b64", key),
+        };
+        let mut url = match key.as_text() {
+            Some(text) => format!("/v1/watch?{plain}={}", utf8_percent_encode(text, RESERVED)),
+            None => format!("/v1/watch?{base64}={}", URL_SAFE_NO_PAD.encode(key.as_bytes())),
+        };
+        if let Some(from) = self.from {
+            url.push_str(&format!("&from={from}"));
+        }
+        if self.base64 {
+            url.push_str("&enc=base64");
+        }
+        url
+    }
+
     pub(super) fn read(query: &mut Query<'a>, headers: &HeaderMap) -> Result<Watch<'a>, Problem> {
         negotiate::check_accepts(headers, EVENT_STREAM)?;
         let key = query.take_key("key", "key_b64")?;

@@ -49,6 +49,21 @@ fn what_is_watched_is_said_in_the_query() {
 }
 
 #[test]
+fn what_a_client_asks_for_is_what_is_understood() {
+    for filter in [
+        Filter::Prefix(Key::empty()),
+        Filter::Prefix(key("a/&=+é")),
+        Filter::Key(key(b"\x00\xff")),
+        Filter::Key(key("")),
+    ] {
+        for (from, base64) in [(None, false), (Some(Revision(7)), true)] {
+            let asked = Watch { filter: filter.clone(), from, base64 };
+            assert_eq!(watch(&format!("GET {}", asked.url()), &[]), asked);
+        }
+    }
+}
+
+#[test]
 fn a_place_is_asked_for_by_from_and_who_was_there_goes_on() {
     let from = |target: &str, lines: &[(&str, &str)]| watch(&format!("GET {target}"), lines).from.map(|from| from.0);
     assert_eq!(from("/v1/watch", &[]), None);
@@ -152,7 +167,7 @@ fn a_commit_is_one_event() {
     ];
     let expected = concat!(
         "id: 57\nevent: commit\ndata: {\"revision\":57,\"events\":[",
-        r#"{"op":"set","key":"a","etag":"e1b2c3d4-57","size":13,"content_type":"text/plain","expires_at_ms":1763841600000,"#,
+        r#"{"op":"set","key":"a","etag":"e1b2c3d4-57","size":11,"content_type":"text/plain","expires_at_ms":1763841600000,"#,
         r#""value":"line\n2 \"é\""},"#,
         r#"{"op":"set","key_b64":"/w==","etag":"e1b2c3d4-57","size":1,"content_type":"application/octet-stream","#,
         r#""value_b64":"/w=="},"#,

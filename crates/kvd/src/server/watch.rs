@@ -1,5 +1,5 @@
-//! Watches: commits from the store as server-sent events, no faster than the client reads. Owns when a watch says that it is alive,
-//! and when it ends; how an event is written is `kvd-wire`'s, which commits there are the engine's.
+//! Watches: commits from the store as server-sent events, no faster than the client reads. Owns when a watch says that it is
+//! alive, and when it ends; how an event is written is `kvd-wire`'s, which commits there are the engine's.
 //!
 //! A watch has no queue and no timer. It keeps its place, and what the socket has not taken yet of one frame; each time it is
 //! polled it looks its commit up again. One that was overtaken ends with `lagged`, or without a word in the middle of an event.

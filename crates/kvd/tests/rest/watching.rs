@@ -1,5 +1,5 @@
-//! Watching: who reads `/v1/watch` sees every commit once, as a whole and in order, comes back to where it was, and is told when it
-//! was too slow; the server's memory and its other clients don't suffer from it.
+//! Watching: who reads `/v1/watch` sees every commit once, as a whole and in order, comes back to where it was, and is told when
+//! it was too slow; the server's memory and its other clients don't suffer from it.
 
 use std::fs;
 use std::thread;
@@ -21,13 +21,14 @@ fn data(block: &Block) -> Value {
 fn commit(stream: &mut EventStream) -> (u64, Value) {
     let block = stream.next_event();
     let mut data = data(&block);
-    assert_eq!((block.event.as_deref(), block.id), (Some("commit"), data["revision"].as_u64()));
+    let revision = data["revision"].as_u64().unwrap();
+    assert_eq!((block.event.as_deref(), block.id), (Some("commit"), Some(revision)));
     for event in data["events"].as_array_mut().unwrap() {
         if let Some(etag) = event.as_object_mut().unwrap().remove("etag") {
-            assert!(etag.as_str().unwrap().ends_with(&format!("-{}", data["revision"])));
+            assert!(etag.as_str().unwrap().ends_with(&format!("-{revision}")));
         }
     }
-    (block.id.unwrap(), data["events"].take())
+    (revision, data["events"].take())
 }
 
 fn set(name: &str, value: &str) -> Value {
