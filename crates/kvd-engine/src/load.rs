@@ -13,7 +13,7 @@ use crate::reclaim::{Guard, Trash};
 use crate::sequence::Delta;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use crate::walk::Walk;
-use crate::{room, write};
+use crate::{commit, room};
 
 /// What a record takes beside a short key and value.
 pub(crate) const RECORD_BYTES: u64 = 10;
@@ -195,7 +195,7 @@ fn apply(store: &Store, worker: &mut Worker, part: Part, effects: &[(Revision, E
         apply_one(store, &guard, &mut worker.trash, *key, *revision, effect, delta)
     });
     drop(guard);
-    write::after_commit(store, worker, &keys);
+    commit::after_commit(store, worker, &keys);
 }
 
 /// An effect on one key counts unless the key is there with this revision or a higher one. Returns whether the key came or went.
@@ -218,15 +218,11 @@ fn apply_one(
         Effect::Put { key, value, content_type, expires_at_ms } => {
             Change::Put(Draft::new(key.as_bytes(), value, content_type.as_ref(), *expires_at_ms))
         }
-        _ => Change::Delete(Reason::Asked),
+        Effect::Delete { reason, .. } => Change::Delete(*reason),
+        Effect::Clear => unreachable!("a clear is no effect on a key"),
     };
-    if let Some(newest) = newest {
-        delta.count(newest.record, -1);
-    }
-    if let Some(draft) = change.draft() {
-        delta.count(draft.record(), 1);
-    }
-    let expires_at_ms = change.expires_at_ms();
+    let expires_at_ms = if let Effect::Put { expires_at_ms, .. } = effect { *expires_at_ms } else { None };
+    delta.replace(newest.map(|version| version.record), &change);
     let target = target.unwrap_or_else(|| {
         home.reserve(1, guard);
         home.vacant(&store.index, key, guard)

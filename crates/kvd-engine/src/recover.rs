@@ -62,6 +62,7 @@ impl Engine {
         let writer = replayed.resume(now_ms)?;
         let store = engine.parts();
         store.sequence.resume(writer.last(), writer.now_ms());
+        store.changes.resume(writer.last());
         let journal = Journal::new(writer, options.policy, report.journal_bytes, report.snapshot);
         assert!(store.durable.set(journal).is_ok(), "a store is recovered once");
         Ok((engine, report))

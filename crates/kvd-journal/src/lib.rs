@@ -80,6 +80,7 @@ mod report;
 mod room;
 mod segment;
 mod snapshot;
+mod walk;
 mod writer;
 
 pub use batch::{Batch, BatchSize, COPIED_BYTES_MIN, Encoded, TooLarge};
@@ -96,6 +97,7 @@ pub use recover::{Load, Options, Recovery, Replayed, Share, check, lock_shared};
 pub use report::{Cut, Report};
 pub use room::{Purpose, Reservation, Room};
 pub use snapshot::{Chunk, ENTRY_BYTES, Entry, Snapshot, SnapshotWriter, Snapshots};
+pub use walk::Place;
 pub use writer::{Policy, Writer};
 
 /// The version of the format that this crate writes, and the newest that it reads.

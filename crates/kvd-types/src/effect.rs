@@ -31,6 +31,18 @@ pub enum Effect<'a> {
     Clear,
 }
 
+/// Why a key went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reason {
+    /// A client said so.
+    #[default]
+    Asked,
+    /// Its time had come.
+    Expired,
+    /// Its memory was needed.
+    Evicted,
+}
+
 impl Effect<'_> {
     /// The same effect, owning its key.
     pub fn into_owned(self) -> Effect<'static> {
@@ -42,16 +54,4 @@ impl Effect<'_> {
             Effect::Clear => Effect::Clear,
         }
     }
-}
-
-/// Why a key went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reason {
-    /// A client said so.
-    #[default]
-    Asked,
-    /// Its time had come.
-    Expired,
-    /// Its memory was needed.
-    Evicted,
 }

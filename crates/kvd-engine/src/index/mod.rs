@@ -30,7 +30,7 @@ mod word;
 use bucket::{Bucket, Locked, Slot};
 pub(crate) use hash::Hashed;
 use hash::Hashing;
-pub(crate) use record::{Draft, Record, SHARED_BYTES};
+pub(crate) use record::{Draft, EXPIRES_AT_MS_MAX, Record, SHARED_BYTES};
 pub(crate) use resize::KEY_BYTES;
 use resize::Step;
 use root::Place;
