@@ -49,7 +49,7 @@ fn run(store: &Store, worker: &mut Worker, transaction: &Transaction<'_>) -> Res
     let Transaction { checks, commands, otherwise, on_failure } = transaction;
     let named = Named::by(transaction)?;
     let seen = planted::is(Bug::ChecksBeforeLock).then(|| {
-        let current: Vec<_> = checks.iter().map(|check| read::peek(store, worker, &check.key).0).collect();
+        let current: Vec<_> = checks.iter().map(|check| read::too_early(store, worker, &check.key)).collect();
         judge::failures(checks.iter().map(|check| &check.condition), current.iter().map(Option::as_ref), store.epoch)
     });
     let mut outcome = None;

@@ -94,7 +94,7 @@ pub(crate) fn expire(store: &Store, worker: &mut Worker, keys: &[&Key<'_>]) -> R
 /// The rule is applied under the lock of the key's home, to the newest commit: it is never in conflict with another.
 pub(crate) fn modify(store: &Store, worker: &mut Worker, modify: &Modify<'_>) -> Result<Reply, Error> {
     let demand = demand(store, worker, modify);
-    let seen = planted::is(Bug::RuleBeforeLock).then(|| read::peek(store, worker, &modify.key).0);
+    let seen = planted::is(Bug::RuleBeforeLock).then(|| read::too_early(store, worker, &modify.key));
     let mut entry = None;
     let committed = commit::one(store, worker, &modify.key, demand, |current, moment, demand| {
         judge::one(&modify.condition, current.alive, store.epoch)?;
