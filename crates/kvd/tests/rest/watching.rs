@@ -80,8 +80,8 @@ fn a_transaction_is_one_event_and_what_expires_another() {
     assert_eq!(commit(&mut stream).0, 1);
     // One that is decided, one that changes nothing, and one that is refused.
     let ops = json!([
-        {"op": "set", "key": "a", "value": "1"}, {"op": "incr", "key": "n"}, {"op": "delete", "key": "gone"}, {"op": "get", "key": "a"},
-        {"op": "append", "key": "a", "value": "2"},
+        {"op": "set", "key": "a", "value": "1"}, {"op": "incr", "key": "n"}, {"op": "delete", "key": "gone"},
+        {"op": "get", "key": "a"}, {"op": "append", "key": "a", "value": "2"},
     ]);
     say("POST /v1/txn", json!({ "ops": ops }));
     say("POST /v1/txn", json!({"ops": [{"op": "get", "key": "a"}, {"op": "delete", "key": "gone"}]}));
