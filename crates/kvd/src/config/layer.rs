@@ -279,7 +279,7 @@ mod tests {
             ("Server.listen", Some("server")),
             ("log.colour", None),
             ("resp.listen", None),
-            ("watch", None),
+            ("replica", None),
             ("", None),
         ] {
             let error = check_known(name).unwrap_err();

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -39,6 +39,8 @@ pub(super) struct Watch {
     clock: Rc<Cell<Instant>>,
     /// The answer has no end of its own: with nothing to read or to write the connection is not idle.
     is_streaming: Cell<bool>,
+    /// To wake who writes it, when the client has read some.
+    unblocked: Cell<Option<Waker>>,
 }
 
 /// Held for as long as an answer without an end goes on.
@@ -80,6 +82,9 @@ impl Watch {
     fn has_written(&self) {
         if self.phase.get() == Phase::Unread {
             self.enter(self.at_rest());
+            if let Some(waker) = self.unblocked.take() {
+                waker.wake();
+            }
         }
     }
 
@@ -91,6 +96,15 @@ impl Watch {
 }
 
 impl Streaming {
+    /// Whether what was written waits for the client to read. Then it wakes when some of it was read.
+    pub(super) fn is_blocked(&self, context: &Context<'_>) -> bool {
+        let is_blocked = self.0.phase.get() == Phase::Unread;
+        if is_blocked {
+            self.0.unblocked.set(Some(context.waker().clone()));
+        }
+        is_blocked
+    }
+
     /// The time, at most one sweep old.
     pub(super) fn now(&self) -> Instant {
         self.0.clock.get()
@@ -133,7 +147,8 @@ impl Patience {
     pub(super) fn watch(&self, socket: TcpStream) -> (Watched, Rc<Watch>) {
         let clock = Rc::clone(&self.clock);
         let (phase, since) = (Cell::new(Phase::Idle), Cell::new(clock.get()));
-        let watch = Rc::new(Watch { phase, since, clock, is_streaming: Cell::new(false) });
+        let (is_streaming, unblocked) = (Cell::new(false), Cell::new(None));
+        let watch = Rc::new(Watch { phase, since, clock, is_streaming, unblocked });
         (Watched { socket: TokioIo::new(socket), watch: Rc::clone(&watch) }, watch)
     }
 

@@ -1,8 +1,8 @@
 //! Watches: commits from the store as server-sent events, no faster than the client reads. Owns when a watch says that it is
 //! alive, and when it ends; how an event is written is `kvd-wire`'s, which commits there are the engine's.
 //!
-//! A watch has no queue and no timer. It keeps its place, and what the socket has not taken yet of one frame; each time it is
-//! polled it looks its commit up again. One that was overtaken ends with `lagged`, or without a word in the middle of an event.
+//! A watch has no queue and no timer. It keeps its place, and what the socket has not taken yet of one frame; when that is gone
+//! it looks its commit up again. One that was overtaken ends with `lagged`, or without a word in the middle of an event.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -68,7 +68,7 @@ impl Watches {
         let since = Cell::new(streaming.now());
         let quiet = Rc::new(Quiet { since, is_long: Cell::new(false), waker: Cell::new(None) });
         self.0.borrow_mut().push(Rc::downgrade(&quiet));
-        Events { watch, shown, state: State::Beginning, passed_bytes: 0, quiet, streaming }
+        Events { watch, shown, state: State::Beginning, passed_bytes: 0, gives_way: false, quiet, streaming }
     }
 }
 
@@ -88,6 +88,8 @@ pub(super) struct Events {
     state: State,
     /// Bytes of commits that had nothing to show, since the client was last told its place.
     passed_bytes: u64,
+    /// A frame was handed on: the socket has its turn before the next one.
+    gives_way: bool,
     quiet: Rc<Quiet>,
     /// Keeps the connection from being taken for an idle one.
     streaming: Streaming,
@@ -208,14 +210,24 @@ impl Body for Events {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Overtaken>>> {
         let this = &mut *self;
+        if matches!(this.state, State::Over) {
+            return Poll::Ready(None);
+        }
+        // Else hyper would ask for frames until it has some 400 KiB of them, for each client that doesn't read.
+        if std::mem::take(&mut this.gives_way) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if this.streaming.is_blocked(context) {
+            return Poll::Pending;
+        }
         let mut frame = Vec::new();
         match this.state {
-            State::Over => return Poll::Ready(None),
             State::Beginning => {
                 this.state = State::Waiting;
                 this.write_place(&format!("store {}", this.shown.epoch), &mut frame);
             }
-            State::Waiting | State::Writing(_) => {}
+            State::Waiting | State::Writing(_) | State::Over => {}
         }
         let pause = match this.fill(context, &mut frame) {
             Ok(pause) => pause,
@@ -227,6 +239,7 @@ impl Body for Events {
         if !frame.is_empty() {
             this.quiet.since.set(this.streaming.now());
             this.quiet.is_long.set(false);
+            this.gives_way = true;
             return Poll::Ready(Some(Ok(Frame::data(frame.into()))));
         }
         match pause {
