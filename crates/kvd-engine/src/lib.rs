@@ -96,6 +96,13 @@
 //! command has which. Snapshots walk the index while it is in use ([`SnapshotRun`]); with the journal's tail they are one
 //! revision.
 //!
+//! # Watching
+//!
+//! [`Engine::watch`] shows every commit from a place on, in order, as far as readers see it. The rounds of the flusher hand on
+//! the batches that the journal was given, and the newest are kept in memory (`changes`): a watch has no queue of its own, so a
+//! slow one costs nothing, and loses its place when that is not kept any more. A store without a journal begins to queue its
+//! commits when the first watch begins.
+//!
 //! # Reclamation
 //!
 //! | state of a record | who can reach it | how it gets there |
@@ -108,6 +115,7 @@
 //! A pin is one plain store to a line of the worker's own; how that can be enough without a fence is told in `reclaim`. Epoch
 //! pins last one call; transactions hold read points, which keep versions of what changes but no epoch.
 
+mod changes;
 mod clear;
 mod commit;
 mod current;
@@ -139,13 +147,15 @@ mod waiting;
 mod walk;
 mod write;
 
+pub use changes::{Change, NotKept, Watch};
 pub use engine::{Config, Engine, Worker};
 pub use flusher::Durability;
+pub use kvd_journal::Place;
 pub use read::Found;
 pub use recover::Loading;
 pub use sequence::{Batch, Visibility};
 pub use snapshot::{SnapshotRun, Snapshotted};
-pub use stats::{Operations, Stats, Totals};
+pub use stats::{Operations, Stats, Totals, Watching};
 pub use transaction::{Update, View};
 pub use waiting::Reached;
 

@@ -134,6 +134,12 @@ fn a_mistake_outside_of_the_file_names_the_variable_or_the_argument() {
     assert_eq!(incomplete, "--set log.level: expected section.key=value, such as log.level=debug");
     let small = Check::new().env("KVD_log__level", "info").refused();
     assert_eq!(small, "environment variable KVD_log__level: settings are written in capitals, as KVD_LOG__LEVEL");
+    let one_underscore = Check::new().env("KVD_SERVER_LISTEN", "127.0.0.1:0").refused();
+    assert_eq!(
+        one_underscore,
+        "environment variable KVD_SERVER_LISTEN: no setting has this name; did you mean KVD_SERVER__LISTEN?"
+    );
+    Check::new().file("kvd.toml", "").env("KVD_URL", "http://h:1").env("KVD_TX", "1").accepted();
     let wrong = Check::new().args(&["--listen", "7480"]).refused();
     assert!(wrong.starts_with("--listen: \"7480\" is no address HOST:PORT"), "{wrong}");
 }
@@ -144,6 +150,14 @@ fn what_is_not_built_yet_is_no_flag() {
         let output = Check::new().args(&[flag]).run();
         assert_eq!(output.status.code(), Some(2), "{flag}");
     }
+}
+
+#[test]
+fn a_flag_is_refused_in_our_own_words() {
+    let output = Check::new().args(&["--workers", "x"]).run();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr.contains("'x'") && stderr.contains("a whole number, such as 4"), "{stderr}");
 }
 
 #[test]
