@@ -61,6 +61,11 @@ impl From<Error> for Stop {
     }
 }
 
+/// Whether what was decided has the room that it takes.
+pub(crate) fn check_room(granted: &Demand, needed: Demand) -> Result<(), Stop> {
+    if granted.covers(&needed) || planted::is_at_disk(Bug::RoomByEstimate) { Ok(()) } else { Err(Stop::Short(needed)) }
+}
+
 /// What is decided for keys of a commit, each by its position.
 pub(crate) type Mutations<'c> = Vec<(usize, Mutation<'c>)>;
 

@@ -91,8 +91,9 @@ pub(crate) struct Store {
     /// The newest commits, for who watches.
     pub(crate) changes: Changes,
     pub(crate) memory_bytes_max: u64,
-    /// What open updates remember, in bytes. Each adds what it learns, and takes it away at its end.
-    pub(crate) transactions_bytes: AtomicU64,
+    /// What open updates remember, in bytes. Each adds what it learns, and takes it away at its end. The standard library's also
+    /// under a model checker: it orders nothing, and would only multiply the schedules.
+    pub(crate) transactions_bytes: std::sync::atomic::AtomicU64,
     pub(crate) default_ttl_ms: Option<u64>,
     /// Where the next sweep begins: a hash.
     pub(crate) sweep_from: AtomicU64,
@@ -141,7 +142,7 @@ impl Engine {
             waiting: Waiting::default(),
             changes: Changes::new(config.watch_bytes.min(config.memory_bytes_max / WATCH_SHARE)),
             memory_bytes_max: config.memory_bytes_max,
-            transactions_bytes: AtomicU64::new(0),
+            transactions_bytes: std::sync::atomic::AtomicU64::new(0),
             default_ttl_ms: config.default_ttl_ms,
             sweep_from: AtomicU64::new(0),
             registry: Registry::default(),
@@ -328,7 +329,7 @@ impl Store {
 
     /// What open updates remember, in bytes.
     pub(crate) fn transactions_bytes(&self) -> u64 {
-        self.transactions_bytes.load(Ordering::Relaxed) // a count that stands for nothing but itself
+        self.transactions_bytes.load(std::sync::atomic::Ordering::Relaxed) // a count that stands for nothing but itself
     }
 
     /// The journal takes nothing any more: commits under way finish, later ones are refused.

@@ -17,9 +17,10 @@
 //! # The door
 //!
 //! [`Engine::execute`] carries out a command. [`Engine::get_with`] shows a value without copying it, [`Engine::get_many`] looks
-//! many keys up with their memory asked for ahead. [`Engine::view`] and [`Engine::update`] are transactions of many calls, each of
-//! which carries out commands, too ([`View::execute`], [`Update::execute`]). Each thread that serves brings a [`Worker`]: its counters, its pin, its retired memory. The engine never sees a socket, and reads no clock,
-//! no randomness and no environment: time comes by [`Engine::tick`], the rest in [`Config`].
+//! many keys up with their memory asked for ahead. [`Engine::view`] and [`Engine::update`] are transactions of many calls, in
+//! which commands are carried out, too ([`View::execute`], [`Update::execute`]). Each thread that serves brings a [`Worker`]: its
+//! counters, its pin, its retired memory. The engine never sees a socket, and reads no clock, no randomness and no environment:
+//! time comes by [`Engine::tick`], the rest in [`Config`].
 //!
 //! # The commit protocol
 //!
@@ -66,14 +67,14 @@
 //! no change to their bucket), that is the state at the highest revision seen. Otherwise it pins a read point, as views do.
 //! Updates lock what they read together with what they write, and ask that nothing they read has changed.
 //!
-//! **What looks before it writes.** A rule ([`Command::Modify`](kvd_types::Command::Modify)) is applied, and a transaction of one request
-//! carried out, under the locks of the homes of all keys it names (`commit`: *decide*). So it is in conflict with nobody and never
-//! tried again for another's sake. How long the result is shows only there: if it takes more room than was made, everything is
-//! unlocked, room is made, and it begins again. The journal gets results, never rules.
+//! **What looks before it writes.** A rule ([`Modify`](kvd_types::Modify)) is applied, and a transaction of one request carried
+//! out, under the locks of the homes of all keys it names (`commit`: *decide*). So it is in conflict with nobody, and never tried
+//! again for another's sake. How long the result is shows only there: if it takes more room than was made, all is unlocked, room
+//! is made, and it begins again. The journal gets results, never rules.
 //!
-//! | | reads | writes | ends in a conflict |
+//! | | reads | writes | a conflict |
 //! |---|---|---|---|
-//! | [`Command::Transaction`](kvd_types::Command::Transaction) | the newest commits, under the locks | on top, then one commit | never |
+//! | [`Transaction`](kvd_types::Transaction) | the newest commits, locked | on top, then one commit | never |
 //! | [`Update`] | the state of its revision | on top, then one commit | if what an answer told of has changed |
 //! | [`View`] | the state of its revision | none | never |
 //!

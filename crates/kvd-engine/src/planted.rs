@@ -90,6 +90,8 @@ pub enum Bug {
     SnapshotNotSynced,
     /// A rule is applied to what the key held before its home was locked.
     RuleBeforeLock,
+    /// A result that takes more room than was made for it is committed all the same.
+    RoomByEstimate,
     /// A transaction's checks are judged before the homes of its keys are locked.
     ChecksBeforeLock,
 }

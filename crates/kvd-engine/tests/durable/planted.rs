@@ -55,6 +55,11 @@ fn a_snapshot_before_its_end_is_durable_is_found() {
 }
 
 #[test]
+fn a_result_that_outgrows_its_room_is_found() {
+    found(Bug::RoomByEstimate, &["a write is refused: the journal has failed"]);
+}
+
+#[test]
 fn acknowledging_before_the_sync_is_found() {
     found_in_journal(kvd_journal::Bug::DurableBeforeSync, &["was acknowledged", "before the snapshot of"]);
 }
