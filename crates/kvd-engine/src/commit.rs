@@ -322,7 +322,11 @@ impl Premise<'_> {
         self.store.check_writable()?;
         let has_ended = self.ends_at_ms.is_some_and(|at| at <= seq.now_ms()) && !planted::is(Bug::NoExpiryRecheck);
         let is_missed = seq.queues() && !self.is_queued && !planted::is(Bug::QueueNotChecked);
-        if has_ended || is_missed || !self.store.index.is_newest(self.root, self.guard) { Err(Stop::Again) } else { Ok(()) }
+        if has_ended || is_missed || !self.store.index.is_newest(self.root, self.guard) {
+            Err(Stop::Again)
+        } else {
+            Ok(())
+        }
     }
 }
 

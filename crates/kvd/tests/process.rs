@@ -110,7 +110,11 @@ fn start_returns_when_the_server_answers_and_stop_when_it_is_gone() {
     place.kvd(&["stop"]).ends_with(0);
     let status = place.kvd(&["status"]).ends_with(3);
     assert!(status.stdout.starts_with("kvd is not running with the data directory /"), "{}", status.stdout);
-    assert!(status.stdout.ends_with("found by the --data-dir or --config that it was started with\n"), "{}", status.stdout);
+    assert!(
+        status.stdout.ends_with("found by the --data-dir or --config that it was started with\n"),
+        "{}",
+        status.stdout
+    );
     assert!(!place.data().join("kvd.pid").exists() && !place.data().join("kvd.ready").exists());
     place.kvd(&["stop"]).ends_with(0);
 }

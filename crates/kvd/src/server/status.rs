@@ -83,7 +83,9 @@ pub(super) fn info(shared: &Shared, engine: &Engine) -> InfoAnswer {
         revision: engine.revision().0,
         limits: InfoLimits::from(&shared.limits),
         default_ttl_ms: shared.default_ttl_ms,
-        features: ["batch", "cbor", "conditions", "list", "range", "transactions", "ttl", "watch"].map(Into::into).into(),
+        features: ["batch", "cbor", "conditions", "list", "range", "transactions", "ttl", "watch"]
+            .map(Into::into)
+            .into(),
         uptime_s: shared.started.elapsed().as_secs(),
     }
 }
