@@ -204,7 +204,7 @@ fn carry_out(
     transaction: Option<TransactionId>,
     command: &Command<'_>,
 ) -> Result<Result<Reply, Error>, Problem> {
-    if counts_from_now(command) {
+    if counts_from_now(command, shared.default_ttl_ms.is_some()) {
         // The store's time moves in steps: a time to live must not lose what has passed of the last one.
         engine.tick(shared.opened().clock.now_ms());
     }
@@ -217,14 +217,17 @@ fn carry_out(
     }
 }
 
-/// Whether a command gives a key a time to live, which begins when it is carried out.
-fn counts_from_now(command: &Command<'_>) -> bool {
+/// Whether a command gives a key a time to live, which begins when it is carried out. `has_default`: all that are set have one.
+fn counts_from_now(command: &Command<'_>, has_default: bool) -> bool {
+    let counts = |ttl: &Ttl| matches!(ttl, Ttl::Ms(_)) || has_default && *ttl == Ttl::Default;
     match command {
-        Command::Set(set) => matches!(set.ttl, Ttl::Ms(_)),
-        Command::MultiSet { sets } => sets.iter().any(|set| matches!(set.ttl, Ttl::Ms(_))),
-        Command::Modify(Modify { rule: Rule::Expire { ttl, .. }, .. }) => matches!(ttl, Ttl::Ms(_)),
+        Command::Set(set) => counts(&set.ttl),
+        Command::MultiSet { sets } => sets.iter().any(|set| counts(&set.ttl)),
+        Command::Modify(Modify { rule: Rule::Expire { ttl, .. }, .. }) => counts(ttl),
+        Command::Modify(_) => has_default,
         Command::Transaction(transaction) => {
-            transaction.commands.iter().chain(transaction.otherwise.iter().flatten()).any(counts_from_now)
+            let mut all = transaction.commands.iter().chain(transaction.otherwise.iter().flatten());
+            all.any(|command| counts_from_now(command, has_default))
         }
         _ => false,
     }
