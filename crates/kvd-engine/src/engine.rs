@@ -250,6 +250,11 @@ impl Engine {
         self.0.sequence.tick(now_ms);
     }
 
+    /// Whether any key has ever been given an expiry: without, it is of no use to move the time often.
+    pub fn has_expiries(&self) -> bool {
+        self.0.index.has_expiries()
+    }
+
     /// Removes keys whose time has come, in at most `segments` segments of the index. Returns how long the one that waited
     /// longest had been due, in milliseconds. While keys move to another table, some may be passed over until they have moved.
     pub fn sweep(&self, worker: &mut Worker, segments: usize) -> u64 {
