@@ -102,6 +102,7 @@ mod flusher;
 mod index;
 mod item;
 mod judge;
+mod own_writes;
 mod planted;
 mod read;
 mod reclaim;

@@ -1,5 +1,5 @@
-//! What the tests of several crates share: real `kvd` processes to test against, an HTTP client that sends exactly the
-//! bytes it is given, a disk that loses power, and checkers of recorded histories and of what is left after a crash. For
+//! What the tests of several crates share: real `kvd` processes to test against, clients of HTTP and of the Redis protocol that
+//! send exactly the bytes they are given, a disk that loses power, and checkers of recorded histories and of what is left after a crash. For
 //! tests only: whatever goes wrong is a panic that says what it was.
 //!
 //! ```no_run
@@ -16,9 +16,11 @@ pub mod disk;
 pub mod durability;
 pub mod history;
 mod raw_http;
+mod raw_resp;
 mod server;
 mod terminal;
 
 pub use raw_http::{RawConnection, RawResponse};
+pub use raw_resp::{Answer, RespConnection, run_script};
 pub use server::{Server, binary, wait_for_exit};
 pub use terminal::on_terminal;

@@ -233,6 +233,7 @@ fn damage_stops_the_start_and_is_named() {
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(server.data_dir())
         .env("KVD_CONFIG", "/dev/null")
+        .env("KVD_RESP__LISTEN", "off")
         .output()
         .unwrap();
     assert_eq!((start.status.code(), start.stdout.is_empty()), (Some(1), true));

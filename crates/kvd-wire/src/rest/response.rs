@@ -93,9 +93,7 @@ impl Answer {
             (Reply::Page(page), Command::List(list)) => {
                 Ok(self.message(page.revision, &ListAnswer::new(epoch, list.values, page)))
             }
-            (Reply::MultiGot { .. } | Reply::MultiSet { .. } | Reply::Page(_) | Reply::Cleared { .. }, _) => {
-                Err(Problem::internal())
-            }
+            _ => Err(Problem::internal()),
         }
     }
 
@@ -158,6 +156,8 @@ impl Answer {
             Error::JournalFailed => Problem::new(JOURNAL_FAILED, detail),
             Error::OutcomeUnknown => Problem::new(OUTCOME_UNKNOWN, detail),
             Error::Closed => Problem::new(CLOSED, detail),
+            // No route has commands that are refused so.
+            Error::NotAnInteger | Error::NotANumber | Error::Overflow | Error::OperationFailed { .. } => Problem::internal(),
         }
     }
 
@@ -292,6 +292,6 @@ fn key_at<'c>(command: &'c Command<'_>, index: usize) -> Option<&'c Key<'c>> {
         Command::MultiGet { keys, .. } => keys.get(index),
         Command::MultiSet { sets } => sets.get(index).map(|set| &set.key),
         Command::MultiDelete { deletes, .. } => deletes.get(index).map(|delete| &delete.key),
-        Command::List(_) | Command::Clear => None,
+        _ => None,
     }
 }

@@ -44,6 +44,7 @@ fn check_counts(settings: &Settings) -> Result<(), Problem> {
         ("limits.key_bytes_max", limits.key_bytes_max, 1, KEY_BYTES_CEILING),
         ("limits.value_bytes_max", limits.value_bytes_max, 1, usize::MAX),
         ("limits.batch_items_max", limits.batch_items_max, 1, usize::MAX),
+        ("limits.transaction_ops_max", limits.transaction_ops_max, 1, usize::MAX),
         ("limits.header_bytes_max", limits.header_bytes_max, HEADER_BYTES_MIN, usize::MAX),
         ("limits.connections_max", limits.connections_max, 1, usize::MAX),
         ("storage.snapshot_journal_bytes", settings.storage.snapshot_journal_bytes, SNAPSHOT_BYTES_MIN, usize::MAX),
@@ -104,18 +105,22 @@ fn check_hosts(settings: &Settings) -> Result<(), Problem> {
 }
 
 fn check_listen(settings: &Settings) -> Result<(), Problem> {
-    let problem = |text| Err(Problem { key: "server.listen", text });
     if settings.server.listen.is_empty() {
-        return problem("there must be at least one address".to_owned());
+        return Err(Problem { key: "server.listen", text: "there must be at least one address".to_owned() });
     }
+    let (rest, resp) = (&settings.server.listen, &settings.resp.listen);
+    let addresses = rest.iter().map(|address| ("server.listen", address));
+    let mut addresses = addresses.chain(resp.iter().map(|address| ("resp.listen", address)));
     // Mapped IPv4 addresses count as what they stand for.
-    let public = settings.server.listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
-    match public {
-        Some(address) if !settings.security.insecure_no_auth => problem(format!(
-            "{address} can be reached from other machines, and this version has no authentication: everyone who \
-             connects could read and change everything. Listen on 127.0.0.1 or [::1], or allow it with \
-             --set security.insecure_no_auth=true"
-        )),
+    match addresses.find(|(_, address)| !address.ip().to_canonical().is_loopback()) {
+        Some((key, address)) if !settings.security.insecure_no_auth => Err(Problem {
+            key,
+            text: format!(
+                "{address} can be reached from other machines, and this version has no authentication: everyone who \
+                 connects could read and change everything. Listen on 127.0.0.1 or [::1], or allow it with \
+                 --set security.insecure_no_auth=true"
+            ),
+        }),
         _ => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ mod execute;
 mod flusher;
 mod listener;
 mod patience;
+mod resp;
 mod rest_session;
 mod shared;
 mod shutdown;
@@ -26,13 +27,15 @@ use self::background::Background;
 use self::flusher::Keeping;
 use self::listener::Listeners;
 use self::shared::Shared;
-use self::worker::Workers;
+use self::worker::{Protocol, Workers};
 use crate::config::Config;
 
 /// What is known once the server serves.
 pub(crate) struct Started {
-    /// The addresses that are listened on, ports as the system gave them.
+    /// Where REST is served, ports as the system gave them.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Where RESP is served, likewise; empty where it is not.
+    pub(crate) resp: Vec<SocketAddr>,
     /// Keys that were loaded.
     pub(crate) keys: u64,
 }
@@ -47,9 +50,9 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
         let mut signals = shutdown::Signals::new()?;
-        let listeners = Listeners::bind(&config.listen)?;
-        let listen = listeners.addresses()?;
-        let shared = Arc::new(Shared::new(config, &listen)?);
+        let listeners = Listeners::bind(&config.listen, &config.resp)?;
+        let (listen, resp) = (listeners.addresses(Protocol::Rest)?, listeners.addresses(Protocol::Resp)?);
+        let shared = Arc::new(Shared::new(config, &listen, &resp)?);
         let workers = Workers::start(config.workers, &shared)?;
         let mut accepting = Box::pin(listeners.accept(&workers, connections_max(config)));
 
@@ -59,7 +62,9 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
                 let (config, shared) = (config.clone(), Arc::clone(&shared));
                 move || store::open(&config, &shared)
             })? => opened??,
-            reason = signals.stop() => anyhow::bail!("told to stop ({reason}) while loading: nothing was changed"),
+            reason = told_to_stop(&mut signals, &shared) => {
+                anyhow::bail!("told to stop ({reason}) while loading: nothing was changed")
+            }
             error = &mut accepting => return Err(error),
         };
         let keys = opened.loaded.keys;
@@ -67,9 +72,9 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
         let background = Background::start(&shared)?;
         let keeping = config.durability.map(|durability| Keeping::start(&shared, durability)).transpose()?;
         shared.set_ready();
-        ready(&Started { listen, keys });
+        ready(&Started { listen, resp, keys });
         let reason = tokio::select! {
-            reason = signals.stop() => reason,
+            reason = told_to_stop(&mut signals, &shared) => reason,
             error = &mut accepting => return Err(error),
         };
         drop(accepting);
@@ -91,6 +96,14 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
         info!(keys = stats.totals.keys, revision = stats.revision.0, "stopped");
         drained
     })
+}
+
+/// Waits until someone wants the server to end, and names how.
+async fn told_to_stop(signals: &mut shutdown::Signals, shared: &Shared) -> &'static str {
+    tokio::select! {
+        reason = signals.stop() => reason,
+        () = shared.stop_is_asked() => "SHUTDOWN",
+    }
 }
 
 /// Does work on a thread that nobody waits for when the server ends. The outer error is that there is no thread, the inner

@@ -28,16 +28,16 @@ use super::status;
 pub(super) struct Session {
     index: usize,
     shared: Arc<Shared>,
-    executor: Executor,
+    executor: Rc<Executor>,
     http: http1::Builder,
     /// Problems answered so far: numbers them.
     problems: Cell<u64>,
 }
 
 impl Session {
-    pub(super) fn new(index: usize, shared: Arc<Shared>) -> Session {
-        let http = http_settings(&shared.limits);
-        Session { index, executor: Executor::new(&shared), shared, http, problems: Cell::new(0) }
+    pub(super) fn new(index: usize, shared: &Arc<Shared>, executor: &Rc<Executor>) -> Session {
+        let (shared, executor) = (Arc::clone(shared), Rc::clone(executor));
+        Session { index, executor, http: http_settings(&shared.limits), shared, problems: Cell::new(0) }
     }
 
     /// A connection that serves requests until either side ends it.
@@ -57,16 +57,6 @@ impl Session {
             }
         };
         self.http.serve_connection(socket, service_fn(serve))
-    }
-
-    /// Connections of this worker that have not ended.
-    pub(super) fn connections_open(&self) -> usize {
-        self.shared.connections[self.index].open()
-    }
-
-    /// The end of a connection that was counted as this worker's.
-    pub(super) fn connection_closed(&self) {
-        self.shared.connections[self.index].closed();
     }
 
     async fn serve(&self, request: Request<Incoming>) -> Response<Pieces> {
@@ -107,7 +97,7 @@ impl Session {
                 if let Some(reason) = durability.failure {
                     return Err(Problem::journal_failed(reason));
                 }
-                shared.ask_for_snapshot();
+                shared.snapshots.ask();
                 Ok(answer.accepted())
             }
             Operation::Healthz => Ok(answer.probe()),

@@ -49,7 +49,7 @@ pub fn encode_request(command: &Command<'_>, format: Format) -> Result<BatchRequ
         Command::MultiSet { sets } => ("/v1/mset", set_body(sets, format)?),
         Command::Delete(delete) => ("/v1/mdelete", delete_body(std::slice::from_ref(delete), false, format)?),
         Command::MultiDelete { deletes, require_all } => ("/v1/mdelete", delete_body(deletes, *require_all, format)?),
-        Command::List(_) | Command::Clear => return Err(NoBatchForm),
+        _ => return Err(NoBatchForm),
     };
     Ok(BatchRequest { path, body })
 }
