@@ -21,6 +21,6 @@ mod server;
 mod terminal;
 
 pub use raw_http::{RawConnection, RawResponse};
-pub use raw_resp::{Answer, RespConnection, run_script};
+pub use raw_resp::{Answer, RespConnection, request as resp_request, run_script};
 pub use server::{Server, binary, wait_for_exit};
 pub use terminal::on_terminal;

@@ -20,6 +20,9 @@ use super::number;
 /// whole read buffer.
 pub const LARGE_BYTES: usize = 16 << 10;
 
+/// Memory for a large argument, in bytes, before anything of it has come.
+const FIRST_BYTES: usize = 64 << 10;
+
 /// Most arguments of a request, as in Redis.
 const ARGUMENTS_MAX: usize = 1 << 20;
 
@@ -69,6 +72,14 @@ pub struct Parser {
     ends: Vec<usize>,
 }
 
+/// How many bytes a large argument of `len` bytes can take now. Only when something of it has come is there memory for all of it.
+fn room(large: &mut Vec<u8>, len: usize) -> usize {
+    if large.len() == large.capacity() && large.len() < len {
+        large.reserve_exact(len - large.len());
+    }
+    large.capacity().min(len) - large.len()
+}
+
 /// Where an argument is.
 #[derive(Clone, Debug)]
 enum Argument {
@@ -105,7 +116,7 @@ impl Parser {
     /// Room for the rest of a large argument, to be filled before anything else is read.
     pub fn large(&mut self) -> Option<Limit<&mut Vec<u8>>> {
         let (large, len) = (self.large.as_mut()?, self.bulk?);
-        let missing = len - large.len();
+        let missing = room(large, len);
         (missing > 0).then(|| large.limit(missing))
     }
 
@@ -201,16 +212,20 @@ impl Parser {
                     return Err(malformed("too big request"));
                 }
                 self.bulk = Some(len);
-                // The pages of what never comes are never touched.
-                self.large = (len >= LARGE_BYTES).then(|| Vec::with_capacity(len));
+                self.large = (len >= LARGE_BYTES).then(|| Vec::with_capacity(len.min(FIRST_BYTES)));
                 len
             }
         };
         let end = match &mut self.large {
             Some(large) => {
-                let some = (len - large.len()).min(input.len() - self.at);
-                large.extend_from_slice(&input[self.at..self.at + some]);
-                self.at += some;
+                while self.at < input.len() {
+                    let some = room(large, len).min(input.len() - self.at);
+                    if some == 0 {
+                        break;
+                    }
+                    large.extend_from_slice(&input[self.at..self.at + some]);
+                    self.at += some;
+                }
                 if large.len() < len {
                     return Ok(false);
                 }

@@ -52,12 +52,19 @@ impl Reserved<'_> {
 
     /// Takes as much as makes it `bytes`, or gives back what is more. Returns whether the budget has that much.
     pub(super) fn hold(&mut self, bytes: usize) -> bool {
-        let before = std::mem::replace(&mut self.bytes, bytes);
-        let Some(more) = bytes.checked_sub(before) else {
-            self.budget.used.fetch_sub(before - bytes, Ordering::Relaxed); // no partner, see `used`
-            return true;
-        };
-        more == 0 || self.budget.used.fetch_add(more, Ordering::Relaxed) + more <= self.budget.bytes_max // as above
+        let used = &self.budget.used;
+        if let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) {
+            // Relaxed, all three: no partner, see `used`.
+            if used.fetch_add(more, Ordering::Relaxed) + more > self.budget.bytes_max {
+                // What one can't have must not be missing to others.
+                used.fetch_sub(more, Ordering::Relaxed);
+                return false;
+            }
+        } else {
+            used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+        true
     }
 }
 

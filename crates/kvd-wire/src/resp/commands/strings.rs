@@ -50,18 +50,19 @@ pub(super) fn set<'r>(record: &'static Record, request: &Request<'r>) -> Built<'
     while at < request.len() {
         let word = request.get(at);
         let has_value = at + 1 < request.len();
-        if is(word, "nx") && condition.is_none() {
+        // The same word twice is no mistake in Redis.
+        if is(word, "nx") && matches!(condition, None | Some(Condition::Absent)) {
             condition = Some(Condition::Absent);
-        } else if is(word, "xx") && condition.is_none() {
+        } else if is(word, "xx") && matches!(condition, None | Some(Condition::Exists)) {
             condition = Some(Condition::Exists);
         } else if is(word, "ifeq") && condition.is_none() && has_value {
             condition = Some(Condition::Value(request.value(at + 1)));
             at += 1;
         } else if is(word, "get") {
             wants_previous = true;
-        } else if is(word, "keepttl") && expiry.is_none() {
+        } else if is(word, "keepttl") && matches!(expiry, None | Some(Expiry::Keep)) {
             expiry = Some(Expiry::Keep);
-        } else if let Some(moment) = Moment::named(word).filter(|_| expiry.is_none() && has_value) {
+        } else if let Some(moment) = Moment::named(word).filter(|moment| fits(&expiry, *moment) && has_value) {
             expiry = Some(Expiry::Moment(moment, at + 1));
             at += 1;
         } else {
@@ -87,6 +88,15 @@ enum Expiry {
     Keep,
     /// With the argument that has the time.
     Moment(Moment, usize),
+}
+
+/// Whether a time may be given in this way, after what was said before.
+fn fits(said: &Option<Expiry>, moment: Moment) -> bool {
+    match said {
+        None => true,
+        Some(Expiry::Keep) => false,
+        Some(Expiry::Moment(before, _)) => *before == moment,
+    }
 }
 
 pub(super) fn setnx<'r>(_: &'static Record, request: &Request<'r>) -> Built<'r> {

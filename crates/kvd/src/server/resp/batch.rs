@@ -163,7 +163,7 @@ impl Connection<'_> {
         let mut keys: [&[u8]; CHUNK] = [&[]; CHUNK];
         let session = self.session;
         for (at, command) in commands.iter().enumerate() {
-            if let Err(error) = limits.check(command) {
+            if limits.check(command).is_err() {
                 // What is wrong with one is no matter of the others: each by itself.
                 return session.executor.run_many(engine, commands, self.unanswered, |result, position| {
                     self.answer_command(Told::One(Shape::Value), 0, result, position);

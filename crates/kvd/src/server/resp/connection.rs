@@ -140,7 +140,8 @@ impl Connection<'_> {
 
     /// Goes back to sleep: nothing is in the buffers.
     fn give_back(&mut self, mut buffers: Buffers) {
-        buffers.output = std::mem::replace(&mut self.output, Output::new(self.output.protocol()));
+        let protocol = self.output.protocol();
+        buffers.output = std::mem::replace(&mut self.output, Output::new(protocol));
         self.session.take_back(buffers);
     }
 
@@ -161,21 +162,19 @@ impl Connection<'_> {
             parser.take(&mut buffers.input, &mut buffers.requests);
             self.run(&buffers.requests).await?;
             buffers.requests.clear();
-            match parsed {
-                _ if self.is_ending => {}
-                Ok(_) => {}
-                Err(error @ ProtocolError::Malformed(_)) => {
-                    self.begin_answer(Revision(0));
-                    self.output.error(&error.to_string());
-                    self.is_ending = true;
+            if let Err(error) = &parsed
+                && !self.is_ending
+            {
+                if let ProtocolError::Malformed(_) = error {
+                    self.refuse(&error.to_string());
                 }
-                Err(ProtocolError::OtherProtocol) => self.is_ending = true,
+                self.is_ending = true;
             }
             self.send().await?;
             if self.is_ending {
                 return Ok(());
             }
-            if matches!(parsed, Ok(true)) {
+            if parsed == Ok(true) {
                 let amid = if parser.is_amid_request(&buffers.input) { buffers.input.len() + parser.kept_bytes() } else { 0 };
                 return self.hold(amid).await;
             }
