@@ -15,7 +15,7 @@ use crate::stats::{Counters, Registry, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::transaction::{Update, View};
 use crate::waiting::Waiting;
-use crate::{clear, expire, own_writes, read, room, write};
+use crate::{clear, expire, one_shot, own_writes, read, room, write};
 
 /// What a store is opened with. The engine draws no random numbers of its own, so the same configuration and the same
 /// commands give the same store.
@@ -31,6 +31,8 @@ pub struct Config {
     pub visibility: Visibility,
     /// Whether commits are queued for someone who takes them by [`Engine::seal`]. [`Engine::recover`] brings a journal itself.
     pub journal: bool,
+    /// How long a value stays whose set says nothing of that, in milliseconds; none for ever.
+    pub default_ttl_ms: Option<u64>,
     /// Older versions kept of each key; 0 for those alone that someone reads.
     pub history: usize,
     /// Most bytes of memory; writes that bring more are refused, whatever they replace. What a write adds to the index, and what
@@ -51,6 +53,7 @@ impl Default for Config {
             limits: Limits::DEFAULT,
             visibility: Visibility::Immediate,
             journal: false,
+            default_ttl_ms: None,
             history: 0,
             memory_bytes_max: u64::MAX,
             transactions_max: 1_024,
@@ -80,6 +83,9 @@ pub(crate) struct Store {
     /// Who waits for what is queued.
     pub(crate) waiting: Waiting,
     pub(crate) memory_bytes_max: u64,
+    /// What open updates remember, in bytes. Each adds what it learns, and takes it away at its end.
+    pub(crate) transactions_bytes: AtomicU64,
+    pub(crate) default_ttl_ms: Option<u64>,
     /// Where the next sweep begins: a hash.
     pub(crate) sweep_from: AtomicU64,
     registry: Registry,
@@ -127,6 +133,8 @@ impl Engine {
             durable: OnceLock::new(),
             waiting: Waiting::default(),
             memory_bytes_max: config.memory_bytes_max,
+            transactions_bytes: AtomicU64::new(0),
+            default_ttl_ms: config.default_ttl_ms,
             sweep_from: AtomicU64::new(0),
             registry: Registry::default(),
             closed: AtomicBool::new(false),
@@ -283,6 +291,7 @@ impl Engine {
         totals.index_bytes = self.0.index.bytes(&guard);
         totals.history_bytes = self.0.index.held_bytes(&guard);
         totals.retired_bytes = self.0.collector.retired_bytes();
+        totals.transactions_bytes = self.0.transactions_bytes();
         Stats { operations: self.0.registry.sum(), totals, revision, rekeyed: self.0.index.rekeyed() }
     }
 
@@ -325,6 +334,11 @@ impl Store {
         if self.failed.load(Ordering::Acquire) { Err(Error::JournalFailed) } else { Ok(()) }
     }
 
+    /// What open updates remember, in bytes.
+    pub(crate) fn transactions_bytes(&self) -> u64 {
+        self.transactions_bytes.load(Ordering::Relaxed) // a count that stands for nothing but itself
+    }
+
     /// The journal takes nothing any more: commits under way finish, later ones are refused.
     pub(crate) fn fail(&self) {
         // Release: pairs with the load in `check_writable`.
@@ -348,12 +362,19 @@ fn run(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Repl
 fn run_other(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
     match command {
         Command::Get { .. } => unreachable!("carried out by who calls"),
+        Command::Peek { key } => {
+            let (entry, revision) = read::peek(store, worker, key);
+            Ok(Reply::Got { entry, revision })
+        }
         Command::MultiGet { keys, require_all } => read::multi_get(store, worker, keys, *require_all),
         Command::List(list) => read::list(store, worker, list),
         Command::Set(set) => write::set(store, worker, set),
         Command::MultiSet { sets } => write::multi_set(store, worker, sets),
         Command::Delete(delete) => write::delete(store, worker, delete),
         Command::MultiDelete { deletes, require_all } => write::multi_delete(store, worker, deletes, *require_all),
+        Command::Modify(modify) => write::modify(store, worker, modify),
+        Command::Transfer(transfer) => one_shot::transfer(store, worker, transfer),
+        Command::Transaction(transaction) => one_shot::transaction(store, worker, transaction),
         Command::Clear => clear::clear(store, worker),
     }
 }

@@ -17,8 +17,8 @@
 //! # The door
 //!
 //! [`Engine::execute`] carries out a command. [`Engine::get_with`] shows a value without copying it, [`Engine::get_many`] looks
-//! many keys up with their memory asked for ahead. [`Engine::view`] and [`Engine::update`] are transactions. Each thread that
-//! serves brings a [`Worker`]: its counters, its pin, its retired memory. The engine never sees a socket, and reads no clock,
+//! many keys up with their memory asked for ahead. [`Engine::view`] and [`Engine::update`] are transactions of many calls, each of
+//! which carries out commands, too ([`View::execute`], [`Update::execute`]). Each thread that serves brings a [`Worker`]: its counters, its pin, its retired memory. The engine never sees a socket, and reads no clock,
 //! no randomness and no environment: time comes by [`Engine::tick`], the rest in [`Config`].
 //!
 //! # The commit protocol
@@ -66,6 +66,19 @@
 //! no change to their bucket), that is the state at the highest revision seen. Otherwise it pins a read point, as views do.
 //! Updates lock what they read together with what they write, and ask that nothing they read has changed.
 //!
+//! **What looks before it writes.** A rule ([`Command::Modify`](kvd_types::Command::Modify)) is applied, and a transaction of one request
+//! carried out, under the locks of the homes of all keys it names (`commit`: *decide*). So it is in conflict with nobody and never
+//! tried again for another's sake. How long the result is shows only there: if it takes more room than was made, everything is
+//! unlocked, room is made, and it begins again. The journal gets results, never rules.
+//!
+//! | | reads | writes | ends in a conflict |
+//! |---|---|---|---|
+//! | [`Command::Transaction`](kvd_types::Command::Transaction) | the newest commits, under the locks | on top, then one commit | never |
+//! | [`Update`] | the state of its revision | on top, then one commit | if what an answer told of has changed |
+//! | [`View`] | the state of its revision | none | never |
+//!
+//! The first two carry out the same commands by the same code (`overlay`).
+//!
 //! **Clear** is a commit on the *root*, the one word above the directory, which is to all keys what a node is to one: a new root
 //! {table, before, since} is installed, and gets its revision inside SEQ. A get resolves it first. Every commit looks inside SEQ
 //! whether the root it began under is still the newest; if not, it begins again (`index/root` draws the states).
@@ -95,13 +108,18 @@
 //! pins last one call; transactions hold read points, which keep versions of what changes but no epoch.
 
 mod clear;
+mod commit;
+mod current;
 mod duplicates;
 mod engine;
 mod expire;
 mod flusher;
 mod index;
-mod item;
 mod judge;
+mod moment;
+mod mutation;
+mod one_shot;
+mod overlay;
 mod own_writes;
 mod planted;
 mod read;
@@ -109,6 +127,7 @@ mod reclaim;
 mod recover;
 mod rekey;
 mod room;
+mod rule;
 mod sequence;
 mod settle;
 mod snapshot;

@@ -86,6 +86,10 @@ pub enum Bug {
     TimeNotJournalled,
     /// A snapshot gets its name before its last commits are on disk.
     SnapshotNotSynced,
+    /// A rule is applied to what the key held before its home was locked.
+    RuleBeforeLock,
+    /// A transaction's checks are judged before the homes of its keys are locked.
+    ChecksBeforeLock,
 }
 
 #[cfg(any(kvd_loom, kvd_shuttle, feature = "planted"))]

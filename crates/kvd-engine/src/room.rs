@@ -71,7 +71,11 @@ impl Memory {
         let guard = reader.pin();
         let held = store.index.held_bytes(&guard);
         let index = store.index.bytes(&guard);
-        Memory { used: store.sequence.used_bytes() + index + held + store.collector.retired_bytes(), held }
+        let transactions = store.transactions_bytes();
+        Memory {
+            used: store.sequence.used_bytes() + index + held + store.collector.retired_bytes() + transactions,
+            held,
+        }
     }
 }
 

@@ -20,8 +20,8 @@ mod revision;
 mod value;
 
 pub use command::{
-    Check, Command, Condition, Cursor, Delete, ExpiryCondition, List, ListValues, Modify, OnFailure, Rule, Set, Transaction,
-    Transfer, Ttl,
+    Check, Command, Condition, Cursor, Delete, ExpiryCondition, List, ListValues, Modify, OnFailure, Rule, Set,
+    Transaction, Transfer, Ttl,
 };
 pub use effect::{Effect, Reason};
 pub use error::{Error, ItemFailure};

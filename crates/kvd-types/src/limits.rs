@@ -27,7 +27,8 @@ pub struct Limits {
     pub value_bytes_max: usize,
     /// Most items in one batch. Checked by [`Limits::check`], and while a batch is parsed.
     pub batch_items_max: usize,
-    /// Most commands in one transaction, both branches and the checks together. Checked by [`Limits::check`].
+    /// Most checks and commands in one transaction, both branches together; a command of many keys counts each. Checked by
+    /// [`Limits::check`].
     pub transaction_ops_max: usize,
     /// Longest batch body, in bytes, and most bytes of values in a batch's answer. Checked while a body is read, and before an
     /// answer is built.
@@ -113,7 +114,7 @@ impl Limits {
     fn check_transaction(&self, transaction: &Transaction<'_>) -> Result<(), LimitExceeded> {
         let Transaction { checks, commands, otherwise, .. } = transaction;
         let otherwise = otherwise.as_deref().unwrap_or_default();
-        let ops = checks.len() + commands.len() + otherwise.len();
+        let ops = checks.len() + commands.iter().chain(otherwise).map(keys_named).sum::<usize>();
         at_most(Limit::TransactionOps, self.transaction_ops_max, ops, None)?;
         checks.iter().try_for_each(|check| self.check_key(&check.key, None))?;
         let at_item = |(item, command)| {
@@ -173,6 +174,17 @@ const _: () = {
     assert!(limits.batch_bytes_max <= limits.inbound_bytes_max, "one batch must fit the budget");
     assert!(LIST_ITEMS_DEFAULT <= LIST_ITEMS_MAX);
 };
+
+/// What a command counts for in a transaction.
+fn keys_named(command: &Command<'_>) -> usize {
+    match command {
+        Command::MultiGet { keys, .. } => keys.len(),
+        Command::MultiSet { sets } => sets.len(),
+        Command::MultiDelete { deletes, .. } => deletes.len(),
+        _ => 1,
+    }
+    .max(1)
+}
 
 fn at_most(limit: Limit, max: usize, actual: usize, item: Option<usize>) -> Result<(), LimitExceeded> {
     if actual <= max {
@@ -246,7 +258,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::Set;
+    use crate::{Check, Condition, OnFailure, Set};
 
     fn set(key: &'static [u8], value: &'static [u8]) -> Set<'static> {
         Set::new(Key::new(key).unwrap(), Bytes::from_static(value))
@@ -263,5 +275,22 @@ mod tests {
         assert_eq!((error.limit, error.item), (Limit::ValueBytes, Some(0)));
         let error = check(vec![set(b"a", b""), set(b"b", b""), set(b"c", b"")]).unwrap_err();
         assert_eq!((error.limit, error.item, error.actual), (Limit::BatchItems, None, Some(3)));
+    }
+
+    #[test]
+    fn a_transaction_counts_the_keys_of_both_branches() {
+        let limits = Limits { transaction_ops_max: 4, value_bytes_max: 3, ..Limits::DEFAULT };
+        let check = |commands, otherwise| {
+            let checks = vec![Check { key: Key::empty(), condition: Condition::Absent }];
+            let (otherwise, on_failure) = (Some(otherwise), OnFailure::Abort);
+            limits.check(&Command::Transaction(Transaction { checks, commands, otherwise, on_failure }))
+        };
+        let many = || Command::MultiSet { sets: vec![set(b"a", b""), set(b"b", b"")] };
+        let one = |value| Command::Set(set(b"c", value));
+        assert_eq!(check(vec![many()], vec![one(b"")]), Ok(()));
+        let error = check(vec![many()], vec![one(b""), one(b"")]).unwrap_err();
+        assert_eq!((error.limit, error.actual, error.item), (Limit::TransactionOps, Some(5), None));
+        let error = check(vec![one(b""), one(b"1234")], vec![]).unwrap_err();
+        assert_eq!((error.limit, error.item), (Limit::ValueBytes, Some(1)));
     }
 }

@@ -211,10 +211,12 @@ impl Life<'_> {
 
     fn write(&mut self) -> Result<(), Ended> {
         let command = match self.random.random_range(0..100) {
-            0..45 => Command::Set(self.set()),
-            45..65 => Command::MultiSet { sets: self.sets() },
-            65..80 => Command::Delete(Delete::new(self.key())),
-            80..95 => {
+            0..35 => Command::Set(self.set()),
+            35..50 => Command::MultiSet { sets: self.sets() },
+            50..60 => Command::Delete(Delete::new(self.key())),
+            60..70 => self.append(),
+            70..85 => self.transaction(),
+            85..95 => {
                 let keys = self.keys();
                 Command::MultiDelete { deletes: keys.into_iter().map(Delete::new).collect(), require_all: false }
             }
@@ -233,10 +235,12 @@ impl Life<'_> {
                 | Reply::MultiSet { revision, .. }
                 | Reply::Deleted { revision, .. }
                 | Reply::MultiDeleted { revision, .. }
+                | Reply::Modified { revision, .. }
+                | Reply::Transaction { revision, .. }
                 | Reply::Cleared { revision, .. },
             ) => *revision,
             Ok(other) => panic!("{other:?} answers no write"),
-            Err(Error::PreconditionFailed { .. }) => Revision(0),
+            Err(Error::PreconditionFailed { .. } | Error::OperationFailed { .. }) => Revision(0),
             Err(error) => return self.refused(error),
         };
         match expected {
@@ -390,6 +394,32 @@ impl Life<'_> {
         let mut keys = KEYS[..[HOT_KEYS, HOT_KEYS, KEYS.len()][self.random.random_range(0..3)]].to_vec();
         let count = self.random.random_range(1..4);
         (0..count).map(|_| key(keys.swap_remove(self.random.random_range(0..keys.len())))).collect()
+    }
+
+    fn append(&mut self) -> Command<'static> {
+        let len = [0, 10, 700][self.random.random_range(0..3)];
+        let rule = Rule::Append { bytes: Bytes::from(vec![self.random.random::<u8>(); len]) };
+        Command::Modify(Modify { key: self.key(), rule, condition: Condition::Always })
+    }
+
+    fn transaction(&mut self) -> Command<'static> {
+        let checks = (0..self.random.random_range(0..2)).map(|_| {
+            let condition = [Condition::Absent, Condition::Exists][self.random.random_range(0..2)].clone();
+            Check { key: self.key(), condition }
+        });
+        let checks = checks.collect();
+        let commands = (0..self.random.random_range(1..5)).map(|_| match self.random.random_range(0..4) {
+            0 => Command::Set(self.set()),
+            1 => self.append(),
+            2 => {
+                let (from, to, keep) = (self.key(), self.key(), self.random.random());
+                Command::Transfer(Transfer { from, to, replace: true, keep })
+            }
+            _ => Command::Delete(Delete::new(self.key())),
+        });
+        let commands = commands.collect();
+        let on_failure = OnFailure::Abort;
+        Command::Transaction(Transaction { checks, commands, otherwise: None, on_failure })
     }
 
     fn sets(&mut self) -> Vec<Set<'static>> {
