@@ -1,5 +1,5 @@
-//! `cargo xtask test-clients`: the clients that people use with Redis, against the real server. redis-cli and redis-py run scripted
-//! sessions, redis-benchmark its tests, in RESP2 and RESP3; none may see an error. Installs what is missing.
+//! `cargo xtask test-clients`: the clients that people use with Redis, against the real server. redis-cli and redis-py run
+//! scripted sessions, redis-benchmark its tests, in RESP2 and RESP3; none may see an error. Installs what is missing.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let server = Server::start(&options.bin_dir, &work)?;
 
     redis_cli(&server)?;
-    finished(Command::new(python).arg(SESSIONS).arg(server.port()), "redis-py")?;
+    finished(Command::new(python).args(["-W", "ignore", SESSIONS]).arg(server.port()), "redis-py")?;
     for more in [&["-P", "1"][..], &["-P", "16"], &["-P", "64", "-r", "10000", "-3"], &["-c", "200", "-d", "4096"]] {
         redis_benchmark(&server, more)?;
     }
@@ -60,7 +60,9 @@ fn python(work: &Path) -> anyhow::Result<PathBuf> {
     let environment = work.join("python");
     let python = environment.join("bin/python");
     let has_client = |python: &Path| {
-        let asked = Command::new(python).args(["-c", "import redis; assert int(redis.__version__.split('.')[0]) >= 5"]).output();
+        let asked = Command::new(python)
+            .args(["-c", "import redis; assert int(redis.__version__.split('.')[0]) >= 5"])
+            .output();
         asked.is_ok_and(|output| output.status.success())
     };
     if !has_client(&python) {
@@ -107,14 +109,19 @@ fn redis_cli(server: &Server) -> anyhow::Result<()> {
     let lines = scanned.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"piped:")).count();
     ensure!(lines == 1_000, "redis-cli --scan printed {lines} keys");
     let biggest = String::from_utf8_lossy(&cli(&["--bigkeys", "-i", "0"], b"")?).into_owned();
-    ensure!(biggest.contains("Biggest string found '\"binary\"' has 256 bytes"), "redis-cli --bigkeys printed {biggest}");
+    ensure!(
+        biggest.contains("Biggest string found '\"binary\"' has 256 bytes"),
+        "redis-cli --bigkeys printed {biggest}"
+    );
     Ok(())
 }
 
 /// Its tests of what we have; it prints errors and goes on.
 fn redis_benchmark(server: &Server, more: &[&str]) -> anyhow::Result<()> {
     let mut command = Command::new("redis-benchmark");
-    command.args(["-h", "127.0.0.1", "-p", &server.port(), "-q", "-n", REQUESTS, "-t", "ping,set,get,incr,mset"]).args(more);
+    command
+        .args(["-h", "127.0.0.1", "-p", &server.port(), "-q", "-n", REQUESTS, "-t", "ping,set,get,incr,mset"])
+        .args(more);
     let output = with_input(&mut command, b"")?;
     let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     let tests = printed.matches("requests per second").count();
@@ -158,8 +165,21 @@ struct Startup {
 impl Server {
     fn start(bin_dir: &Path, work: &Path) -> anyhow::Result<Server> {
         let mut command = Command::new(bin_dir.join("kvd"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--resp", "127.0.0.1:0", "--log-format", "json", "--data-dir"]);
-        command.arg(work.join("data")).env("KVD_CONFIG", "/dev/null").stdout(Stdio::piped());
+        command.args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--resp",
+            "127.0.0.1:0",
+            "--log-format",
+            "json",
+            "--data-dir",
+        ]);
+        command
+            .arg(work.join("data"))
+            .args(["--log-level", "warn"])
+            .env("KVD_CONFIG", "/dev/null")
+            .stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot start kvd")?;
         let mut line = String::new();
         let stdout = child.stdout.take().expect("stdout is piped");

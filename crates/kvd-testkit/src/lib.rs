@@ -1,6 +1,6 @@
 //! What the tests of several crates share: real `kvd` processes to test against, clients of HTTP and of the Redis protocol that
-//! send exactly the bytes they are given, a disk that loses power, and checkers of recorded histories and of what is left after a crash. For
-//! tests only: whatever goes wrong is a panic that says what it was.
+//! send exactly the bytes they are given, a disk that loses power, and checkers of recorded histories and of what is left after
+//! a crash. For tests only: whatever goes wrong is a panic that says what it was.
 //!
 //! ```no_run
 //! use kvd_testkit::{RawConnection, Server};

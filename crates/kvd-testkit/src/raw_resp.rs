@@ -266,8 +266,8 @@ fn words(line: &str) -> Vec<Vec<u8>> {
 }
 
 /// Runs a script against a server: each line that begins with a name and `>` is a command that the connection of this name sends,
-/// the next line is what it is answered, or `...` for whatever. `#` begins a comment. Where `is_redis`, commands of names with a capital are left out:
-/// there we differ, and say so.
+/// the next line is what it is answered, or `...` for whatever. `#` begins a comment. Where `is_redis`, commands of names with a
+/// capital are left out: there we differ, and say so.
 ///
 /// # Panics
 /// An answer is another one. All such are shown.

@@ -106,7 +106,9 @@ fn start_returns_when_the_server_answers_and_stop_when_it_is_gone() {
     assert_eq!(connection.read_response().status, 200);
 
     let status = place.kvd(&["status"]).ends_with(0);
-    for part in ["kvd is ready\n", &format!("http://{address} redis://{resp}\n"), "data/kvd.log\n", "interval\n", "uptime"] {
+    for part in
+        ["kvd is ready\n", &format!("http://{address} redis://{resp}\n"), "data/kvd.log\n", "interval\n", "uptime"]
+    {
         assert!(status.stdout.contains(part), "{part:?} is not in {}", status.stdout);
     }
 

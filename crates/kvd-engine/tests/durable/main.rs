@@ -7,5 +7,6 @@ mod crash;
 mod failures;
 mod life;
 mod model;
+mod own_writes;
 mod planted;
 mod start;

@@ -192,10 +192,8 @@ fn write_arguments(output: &mut Output, arguments: &[Argument]) {
 /// HELP of a command that has subcommands.
 pub fn help(output: &mut Output, container: &str) {
     let Some(record) = named(container.as_bytes()) else { unreachable!("a subcommand has its container in the table") };
-    let mut lines = vec![format!(
-        "{} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        container.to_ascii_uppercase()
-    )];
+    let mut lines =
+        vec![format!("{} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", container.to_ascii_uppercase())];
     for sub in record.subcommands() {
         let (_, name) = sub.name.split_once('|').expect("a subcommand has its container's name before it");
         lines.push(format!("{} {}", name.to_ascii_uppercase(), sub.syntax).trim_end().to_owned());

@@ -12,9 +12,9 @@ pub(super) fn integer(text: &[u8]) -> Option<i64> {
         _ => return None,
     }
     // 19 digits fit.
-    let value = digits.iter().try_fold(0_u64, |value, digit| {
-        digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0'))
-    })?;
+    let value = digits
+        .iter()
+        .try_fold(0_u64, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0')))?;
     if is_negative { 0_i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() }
 }
 

@@ -384,7 +384,13 @@ impl<'r> Request<'r> {
     pub fn short_bytes(&self) -> usize {
         let short = |argument: &Argument| match argument {
             Argument::Here(range) => range.len(),
-            Argument::Own(bytes) => if bytes.len() < LARGE_BYTES { bytes.len() } else { 0 },
+            Argument::Own(bytes) => {
+                if bytes.len() < LARGE_BYTES {
+                    bytes.len()
+                } else {
+                    0
+                }
+            }
         };
         self.arguments.iter().map(short).sum()
     }

@@ -127,7 +127,9 @@ fn tell(output: &mut Output, shape: Shape, now_ms: u64, reply: Reply) {
         Shape::Ok | Shape::Set => output.simple("OK"),
         Shape::SetIfAbsent => output.integer(1),
         Shape::Length => output.count(entry.map_or(0, |entry| entry.value.len())),
-        Shape::Range { start, end } => output.value(&entry.map_or(Bytes::new(), |entry| range(&entry.value, start, end))),
+        Shape::Range { start, end } => {
+            output.value(&entry.map_or(Bytes::new(), |entry| range(&entry.value, start, end)))
+        }
         Shape::Integer => output.integer_text(entry.map_or(b"0", |entry| &entry.value)),
         Shape::Count => output.count(count(&reply)),
         Shape::Changed => output.integer(i64::from(matches!(reply, Reply::Modified { changed: true, .. }))),

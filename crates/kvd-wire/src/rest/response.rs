@@ -157,7 +157,9 @@ impl Answer {
             Error::OutcomeUnknown => Problem::new(OUTCOME_UNKNOWN, detail),
             Error::Closed => Problem::new(CLOSED, detail),
             // No route has commands that are refused so.
-            Error::NotAnInteger | Error::NotANumber | Error::Overflow | Error::OperationFailed { .. } => Problem::internal(),
+            Error::NotAnInteger | Error::NotANumber | Error::Overflow | Error::OperationFailed { .. } => {
+                Problem::internal()
+            }
         }
     }
 

@@ -1,9 +1,7 @@
 //! What each command means to the store, and what is told when its arguments are wrong: a table.
 
 use bytes::Bytes;
-use kvd_types::{
-    Command, Condition, Delete, ExpiryCondition, Key, Modify, Rule, Set, Transfer, Ttl,
-};
+use kvd_types::{Command, Condition, Delete, ExpiryCondition, Key, Modify, Rule, Set, Transfer, Ttl};
 use kvd_wire::resp::commands::{self, Action, Plan};
 use kvd_wire::resp::reply::Shape;
 
@@ -148,12 +146,9 @@ fn expiry_is_set_asked_for_and_taken_away() {
     ] {
         assert_eq!(data(line), Ok((vec![expire(ttl, only)], Shape::Changed)), "{line}");
     }
-    for (line, in_seconds, is_absolute) in [
-        ("TTL k", true, false),
-        ("PTTL k", false, false),
-        ("EXPIRETIME k", true, true),
-        ("PEXPIRETIME k", false, true),
-    ] {
+    for (line, in_seconds, is_absolute) in
+        [("TTL k", true, false), ("PTTL k", false, false), ("EXPIRETIME k", true, true), ("PEXPIRETIME k", false, true)]
+    {
         assert_eq!(data(line), Ok((vec![peek("k")], Shape::Expiry { in_seconds, is_absolute })), "{line}");
     }
 }

@@ -55,12 +55,17 @@ fn one_command_looks_as_in_redis() {
     let expected = "*2|$6|getdel|*10|$7|summary|$65|Returns the string value of a key after deleting the key.|$5|since|$5|6.2.0|\
         $5|group|$6|string|$10|complexity|$4|O(1)|$9|arguments|*1|*6|$4|name|$3|key|$4|type|$3|key|$14|key_spec_index|:0|";
     assert_eq!(docs.replace("\r\n", "|").replace("$57", "$65"), expected);
-    assert_eq!(written(Protocol::Resp2, docs::count), format!(":{}\r\n", RECORDS.iter().filter(|record| record.container().is_none()).count()));
+    assert_eq!(
+        written(Protocol::Resp2, docs::count),
+        format!(":{}\r\n", RECORDS.iter().filter(|record| record.container().is_none()).count())
+    );
 }
 
 #[test]
 fn keys_are_where_the_table_says() {
-    for (name, keys) in [("get", (1, 1, 1)), ("mset", (1, -1, 2)), ("del", (1, -1, 1)), ("rename", (1, 2, 1)), ("ping", (0, 0, 0))] {
+    for (name, keys) in
+        [("get", (1, 1, 1)), ("mset", (1, -1, 2)), ("del", (1, -1, 1)), ("rename", (1, 2, 1)), ("ping", (0, 0, 0))]
+    {
         let found = lookup(name.as_bytes(), None).unwrap().keys;
         assert_eq!((found.first, found.last, found.step), keys, "{name}");
     }

@@ -47,7 +47,12 @@ fn what_is_no_request_is_told_in_the_words_of_redis_after_what_came_before() {
         (&[&b"*1\r\n$"[..], &[b'0'; 70_000]].concat(), "too big bulk count string"),
     ] {
         let (requests, shown) = shown(&[&b"*1\r\n$4\r\nPING\r\n"[..], bytes].concat());
-        assert_eq!((requests.len(), shown), (1, Some(format!("ERR Protocol error: {error}"))), "{}", bytes[..9.min(bytes.len())].escape_ascii());
+        assert_eq!(
+            (requests.len(), shown),
+            (1, Some(format!("ERR Protocol error: {error}"))),
+            "{}",
+            bytes[..9.min(bytes.len())].escape_ascii()
+        );
     }
 }
 

@@ -60,7 +60,11 @@ fn each_reply_is_told_as_its_command_wants() {
         (Shape::Set, condition(), "$-1\r\n"),
         (Shape::SetIfAbsent, set(), ":1\r\n"),
         (Shape::SetIfAbsent, condition(), ":0\r\n"),
-        (Shape::Set, Err(Error::LimitExceeded(exceeded)), "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n"),
+        (
+            Shape::Set,
+            Err(Error::LimitExceeded(exceeded)),
+            "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n",
+        ),
         (Shape::Integer, modified(Some("-42"), true), ":-42\r\n"),
         (Shape::Integer, Err(Error::NotAnInteger), "-ERR value is not an integer or out of range\r\n"),
         (Shape::Integer, Err(Error::Overflow), "-ERR increment or decrement would overflow\r\n"),

@@ -108,7 +108,7 @@ fn resolve<E: de::Error>(text: &str) -> Result<Vec<SocketAddr>, E> {
             "{text:?}: Unix sockets are not supported by this version; give HOST:PORT"
         )));
     }
-    text.to_socket_addrs().map(Iterator::collect).map_err(|error| {
-        E::custom(format_args!("{text:?} is no address HOST:PORT that can be listened on: {error}"))
-    })
+    text.to_socket_addrs()
+        .map(Iterator::collect)
+        .map_err(|error| E::custom(format_args!("{text:?} is no address HOST:PORT that can be listened on: {error}")))
 }

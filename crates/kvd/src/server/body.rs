@@ -54,14 +54,14 @@ impl Reserved<'_> {
     pub(super) fn hold(&mut self, bytes: usize) -> bool {
         let used = &self.budget.used;
         if let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) {
-            // Relaxed, all three: no partner, see `used`.
+            // No partner, see `used`.
             if used.fetch_add(more, Ordering::Relaxed) + more > self.budget.bytes_max {
                 // What one can't have must not be missing to others.
-                used.fetch_sub(more, Ordering::Relaxed);
+                used.fetch_sub(more, Ordering::Relaxed); // as above
                 return false;
             }
         } else {
-            used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+            used.fetch_sub(self.bytes - bytes, Ordering::Relaxed); // as above
         }
         self.bytes = bytes;
         true

@@ -80,8 +80,8 @@ impl Executor {
         answer
     }
 
-    /// Runs many commands of one client in order, each by itself, and hands each answer out with its position. Those that read see
-    /// what the client wrote before, also where its answers, up to position `unanswered`, have not left yet.
+    /// Runs many commands of one client in order, each by itself, and hands each answer out with its position. Those that read
+    /// see what the client wrote before, also where its answers, up to position `unanswered`, have not left yet.
     pub(super) fn run_many(
         &self,
         engine: &Engine,

@@ -67,7 +67,11 @@ impl Listeners {
     }
 }
 
-async fn accept_on((listener, protocol): &(TcpListener, Protocol), workers: &Workers, permits: &Arc<Semaphore>) -> anyhow::Error {
+async fn accept_on(
+    (listener, protocol): &(TcpListener, Protocol),
+    workers: &Workers,
+    permits: &Arc<Semaphore>,
+) -> anyhow::Error {
     loop {
         let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
         match accept_one(listener).await {

@@ -163,7 +163,8 @@ impl Asked {
 
     /// Waits until someone asks, for `timeout` at most. Returns the newest request.
     fn wait(&self, timeout: Duration) -> Option<u64> {
-        let waited = self.is_asked.wait_timeout_while(self.tickets(), timeout, |tickets| tickets.asked == tickets.begun);
+        let waited =
+            self.is_asked.wait_timeout_while(self.tickets(), timeout, |tickets| tickets.asked == tickets.begun);
         let mut tickets = waited.unwrap_or_else(PoisonError::into_inner).0;
         let is_new = tickets.asked > tickets.begun;
         tickets.begun = tickets.asked;

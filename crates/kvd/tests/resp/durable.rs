@@ -27,22 +27,25 @@ fn a_pipeline_sees_its_own_writes_before_they_are_on_disk() {
         connection.send(&pipeline.concat());
         let answers: Vec<_> = (0..pipeline.len()).map(|_| connection.read().to_string()).collect();
         let quoted = format!("\"{value}\"");
-        assert_eq!(answers, [
-            "OK",
-            &quoted,
-            &format!("[{quoted}, (nil)]"),
-            "string",
-            "(integer) 1",
-            "(integer) 0",
-            "(nil)",
-            "OK",
-            "[\"0\", [\"a\"]]",
-            "OK",
-            "QUEUED",
-            &format!("[{quoted}]"),
-            "(integer) 1",
-            "[]",
-        ]);
+        assert_eq!(
+            answers,
+            [
+                "OK",
+                &quoted,
+                &format!("[{quoted}, (nil)]"),
+                "string",
+                "(integer) 1",
+                "(integer) 0",
+                "(nil)",
+                "OK",
+                "[\"0\", [\"a\"]]",
+                "OK",
+                "QUEUED",
+                &format!("[{quoted}]"),
+                "(integer) 1",
+                "[]",
+            ]
+        );
     }
 }
 

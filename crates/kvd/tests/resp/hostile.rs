@@ -47,7 +47,10 @@ fn text_in_an_error_can_not_end_it() {
     let server = Server::start();
     let mut connection = RespConnection::open(server.resp_address());
     connection.send(&resp_request(&["NO\r\n+OK", "a\nb"]));
-    assert_eq!(connection.read().to_string(), "(error) ERR unknown command 'NO  +OK', with args beginning with: 'a b' ");
+    assert_eq!(
+        connection.read().to_string(),
+        "(error) ERR unknown command 'NO  +OK', with args beginning with: 'a b' "
+    );
     assert_eq!(connection.tell("PING"), "PONG");
 }
 

@@ -73,7 +73,11 @@ fn large_values_come_and_go_whole() {
     for len in [16_383, 16_384, 1 << 20, 64 << 20] {
         let value: Vec<u8> = (0..len).map(|at: usize| (at * 7 % 251) as u8).collect();
         let mut writer = connection.clone_writer();
-        let pipeline = [resp_request(&[&b"SET"[..], b"big", &value]), resp_request(&["GET", "big"]), resp_request(&["STRLEN", "big"])];
+        let pipeline = [
+            resp_request(&[&b"SET"[..], b"big", &value]),
+            resp_request(&["GET", "big"]),
+            resp_request(&["STRLEN", "big"]),
+        ];
         thread::scope(|scope| {
             scope.spawn(|| writer.send(&pipeline.concat()));
             assert_eq!(connection.read().to_string(), "OK");

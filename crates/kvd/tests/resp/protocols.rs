@@ -33,7 +33,10 @@ fn every_connection_is_in_the_list_until_it_ends() {
     let list = first.tell("CLIENT LIST");
     let lines: Vec<_> = list.trim_matches('"').split("\\n").filter(|line| !line.is_empty()).collect();
     let [one, two] = lines[..] else { panic!("{list}") };
-    assert!(one.starts_with("id=1 addr=127.0.0.1:") && one.contains(" name=one ") && one.contains(" cmd=client|list "), "{one}");
+    assert!(
+        one.starts_with("id=1 addr=127.0.0.1:") && one.contains(" name=one ") && one.contains(" cmd=client|list "),
+        "{one}"
+    );
     assert!(two.contains(" flags=x ") && two.contains(" multi=1 ") && two.contains(" lib-name=lib "), "{two}");
     assert_eq!(first.tell("CLIENT ID"), "(integer) 1");
     assert_eq!(first.tell("CLIENT INFO").contains("id=1 "), true);
@@ -81,7 +84,10 @@ fn info_has_what_dashboards_read() {
         "connected_slaves:0",
         "db0:keys=1,",
     ] {
-        assert!(info.contains(&format!("\\r\\n{line}")) || info.starts_with(&format!("\"{line}")), "{line} is not in {info}");
+        assert!(
+            info.contains(&format!("\\r\\n{line}")) || info.starts_with(&format!("\"{line}")),
+            "{line} is not in {info}"
+        );
     }
     let memory = connection.tell("INFO memory KEYSPACE");
     assert!(memory.contains("# Memory") && memory.contains("# Keyspace") && !memory.contains("# Server"), "{memory}");
@@ -96,7 +102,10 @@ fn config_tells_of_the_settings_that_clients_ask_for() {
     assert_eq!(connection.tell("CONFIG GET databases MAXMEMORY"), r#"["databases", "1", "maxmemory", "0"]"#);
     assert_eq!(connection.tell("CONFIG SET maxmemory 0 appendonly yes"), "OK");
     let refused = connection.tell("CONFIG SET maxmemory 100mb");
-    assert!(refused.starts_with("(error) ERR CONFIG SET failed (possibly related to argument 'maxmemory')"), "{refused}");
+    assert!(
+        refused.starts_with("(error) ERR CONFIG SET failed (possibly related to argument 'maxmemory')"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -109,9 +118,9 @@ fn time_passes_and_snapshots_are_made() {
     assert!(now.abs_diff(String::from_utf8(seconds.clone()).unwrap().parse().unwrap()) < 100);
     connection.tell("SET a 1");
     assert_eq!(connection.tell("SAVE"), "OK");
-    let snapshots = std::fs::read_dir(server.data_dir()).unwrap().filter(|file| {
-        file.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "snapshot")
-    });
+    let snapshots = std::fs::read_dir(server.data_dir())
+        .unwrap()
+        .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "snapshot"));
     assert_eq!(snapshots.count(), 1);
     assert_eq!(connection.tell("BGSAVE"), "Background saving started");
     let Answer::Integer(saved) = connection.ask(&["LASTSAVE"]) else { panic!("no time") };

@@ -1,5 +1,5 @@
-//! Scripts of commands with the answers that Redis 7 gives: the server gives the same. Where redis-server is installed, it is asked
-//! too, so that the scripts can't come to tell of something else.
+//! Scripts of commands with the answers that Redis 7 gives: the server gives the same. Where redis-server is installed, it is
+//! asked too, so that the scripts can't come to tell of something else.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -20,7 +20,8 @@ fn shutdown_ends_the_server_in_order_and_keeps_what_was_answered() {
 #[test]
 fn a_signal_ends_idle_connections_and_answers_what_has_arrived() {
     let mut server = Server::start();
-    let (mut idle, mut half) = (RespConnection::open(server.resp_address()), RespConnection::open(server.resp_address()));
+    let (mut idle, mut half) =
+        (RespConnection::open(server.resp_address()), RespConnection::open(server.resp_address()));
     assert_eq!(idle.tell("PING"), "PONG");
     half.send(b"*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n");
     assert_eq!(half.read().to_string(), "PONG");

@@ -57,9 +57,7 @@ fn a_transfer_is_seen_whole() {
                         connection.ask(&["MGET", "x", "y"])
                     };
                     let Answer::Array(values) = &answer else { panic!("{answer}") };
-                    let value = |at: usize| -> i64 {
-                        values[at].to_string().trim_matches('"').parse().unwrap()
-                    };
+                    let value = |at: usize| -> i64 { values[at].to_string().trim_matches('"').parse().unwrap() };
                     assert_eq!(value(0) + value(1), 1_000, "{answer}");
                 }
             }
@@ -94,7 +92,9 @@ fn msetnx_of_two_clients_has_one_winner() {
     assert_eq!(won, 200);
     let mut connection = RespConnection::open(server.resp_address());
     for n in 0..200 {
-        let Answer::Array(pair) = connection.ask(&["MGET".to_owned(), format!("a{n}"), format!("b{n}")]) else { panic!() };
+        let Answer::Array(pair) = connection.ask(&["MGET".to_owned(), format!("a{n}"), format!("b{n}")]) else {
+            panic!()
+        };
         assert!(pair[0] == pair[1] && pair[0] != Answer::Null, "{pair:?}");
     }
 }

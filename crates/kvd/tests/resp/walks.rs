@@ -41,7 +41,8 @@ fn fill(connection: &mut RespConnection, count: usize) {
 #[test]
 fn a_walk_shows_every_key_that_stays_while_others_come_and_go() {
     let server = Server::start();
-    let (mut connection, mut other) = (RespConnection::open(server.resp_address()), RespConnection::open(server.resp_address()));
+    let (mut connection, mut other) =
+        (RespConnection::open(server.resp_address()), RespConnection::open(server.resp_address()));
     fill(&mut connection, 3_000);
     for count in ["1", "10", "1000", "100000"] {
         let change = |round: usize| {

@@ -1,8 +1,6 @@
 //! Commands on the connection, the server and transactions, and walks over the keys: how their arguments become an [`Action`].
 
-use super::{
-    Action, Built, ClientAttribute, Credentials, Hello, Record, Scan, action, integer, is, keys_from,
-};
+use super::{Action, Built, ClientAttribute, Credentials, Hello, Record, Scan, action, integer, is, keys_from};
 use crate::resp::encode::Protocol;
 use crate::resp::error;
 use crate::resp::number;
@@ -187,7 +185,7 @@ pub(super) fn config_get<'r>(_: &'static Record, request: &Request<'r>) -> Built
 }
 
 pub(super) fn config_set<'r>(record: &'static Record, request: &Request<'r>) -> Built<'r> {
-    if request.len() % 2 == 1 {
+    if !request.len().is_multiple_of(2) {
         return Err(error::arity(record.name));
     }
     action(Action::ConfigSet((2..request.len()).step_by(2).map(|at| (request.get(at), request.get(at + 1))).collect()))
@@ -218,7 +216,7 @@ pub(super) fn scan<'r>(_: &'static Record, request: &Request<'r>) -> Built<'r> {
     let cursor = std::str::from_utf8(request.get(1)).ok().and_then(|text| text.parse().ok());
     let cursor = cursor.ok_or(error::INVALID_CURSOR)?;
     let mut scan = Scan { cursor, pattern: None, count: SCAN_COUNT, is_of_other_type: false };
-    if request.len() % 2 == 1 {
+    if !request.len().is_multiple_of(2) {
         return Err(error::SYNTAX.into());
     }
     for at in (2..request.len()).step_by(2) {

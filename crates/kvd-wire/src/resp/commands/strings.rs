@@ -1,5 +1,5 @@
-//! Commands on values: their arguments, and the store's command that each becomes. Which options go together, and which mistake is
-//! told first, follows Redis 7.
+//! Commands on values: their arguments, and the store's command that each becomes. Which options go together, and which mistake
+//! is told first, follows Redis 7.
 
 use std::collections::HashSet;
 
@@ -144,7 +144,7 @@ pub(super) fn getex<'r>(record: &'static Record, request: &Request<'r>) -> Built
 
 /// Pairs of key and value. Of a key that is named twice the last value counts.
 fn pairs<'r>(record: &'static Record, request: &Request<'r>, condition: &Condition) -> Result<Vec<Set<'r>>, Refusal> {
-    if request.len() % 2 == 0 {
+    if request.len().is_multiple_of(2) {
         return Err(error::arity(record.name));
     }
     let mut named = HashSet::with_capacity(request.len() / 2);

@@ -170,7 +170,8 @@ pub static RECORDS: &[Record] = records! {
     "select" 2 [LOADING STALE FAST] NONE Connection "1.0.0" "O(1)"
         "index" "Changes the selected database. There is one: 0." others::select;
     "set" -3 [WRITE DENYOOM] ONE String "1.0.0" "O(1)"
-        "key value [NX|XX|IFEQ comparison-value] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]"
+        "key value [NX|XX|IFEQ comparison-value] [GET] \
+         [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|KEEPTTL]"
         "Sets the string value of a key, whatever it was." strings::set;
     "setex" 4 [WRITE DENYOOM] ONE String "2.0.0" "O(1)"
         "key seconds value" "Sets the string value and expiration time of a key." strings::setex;

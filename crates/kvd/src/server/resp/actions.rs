@@ -179,8 +179,12 @@ impl Connection<'_> {
     fn cannot_save(&self) -> Option<String> {
         match self.engine().map(|engine| engine.durability()) {
             Err(loading) => Some(loading.to_owned()),
-            Ok(None) => Some("ERR kvd keeps everything in memory alone (--in-memory): there is nowhere to save it".to_owned()),
-            Ok(Some(durability)) => durability.failure.map(|reason| format!("MISCONF the journal has failed: {reason}")),
+            Ok(None) => {
+                Some("ERR kvd keeps everything in memory alone (--in-memory): there is nowhere to save it".to_owned())
+            }
+            Ok(Some(durability)) => {
+                durability.failure.map(|reason| format!("MISCONF the journal has failed: {reason}"))
+            }
         }
     }
 

@@ -175,7 +175,8 @@ impl Connection<'_> {
                 return Ok(());
             }
             if parsed == Ok(true) {
-                let amid = if parser.is_amid_request(&buffers.input) { buffers.input.len() + parser.kept_bytes() } else { 0 };
+                let amid =
+                    if parser.is_amid_request(&buffers.input) { buffers.input.len() + parser.kept_bytes() } else { 0 };
                 return self.hold(amid).await;
             }
             // Others have their turn.
@@ -189,7 +190,8 @@ impl Connection<'_> {
             return Ok(());
         }
         self.output.error(
-            "ERR the requests of all clients together are more than limits.inbound_bytes_max; the connection is closed, try again",
+            "ERR the requests of all clients together are more than limits.inbound_bytes_max; the connection is closed, \
+             try again",
         );
         self.is_ending = true;
         self.send().await

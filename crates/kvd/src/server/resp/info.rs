@@ -1,5 +1,5 @@
-//! INFO: what dashboards and client libraries read of a Redis server, as far as it has a meaning here. What is not counted is 0 or
-//! left out; docs/PROTOCOL.md says which.
+//! INFO: what dashboards and client libraries read of a Redis server, as far as it has a meaning here. What is not counted is 0
+//! or left out; docs/PROTOCOL.md says which.
 
 use std::fmt::{Display, Write};
 use std::process;
@@ -125,7 +125,10 @@ fn persistence(lines: &mut Lines, about: &About<'_>) {
     lines.field("rdb_last_save_time", last.made_ms / 1_000);
     lines.field("rdb_last_bgsave_status", is_ok(last.failure.is_none()));
     lines.field("aof_enabled", u8::from(durability.is_some()));
-    lines.field("aof_last_write_status", is_ok(durability.as_ref().is_none_or(|durability| durability.failure.is_none())));
+    lines.field(
+        "aof_last_write_status",
+        is_ok(durability.as_ref().is_none_or(|durability| durability.failure.is_none())),
+    );
     if let Some(durability) = durability {
         lines.field("aof_current_size", durability.journal_bytes);
     }

@@ -78,7 +78,10 @@ impl Session {
     /// Takes buffers back that have nothing in them.
     fn take_back(&self, buffers: Buffers) {
         let mut kept = self.buffers.borrow_mut();
-        if kept.len() < BUFFERS_MAX && buffers.input.capacity() <= KEPT_BYTES_MAX && buffers.output.capacity() <= KEPT_BYTES_MAX {
+        if kept.len() < BUFFERS_MAX
+            && buffers.input.capacity() <= KEPT_BYTES_MAX
+            && buffers.output.capacity() <= KEPT_BYTES_MAX
+        {
             kept.push(buffers);
         }
     }

@@ -1,7 +1,9 @@
 //! MULTI, EXEC, DISCARD, WATCH: commands that wait to be run as one transaction of the store. What is queued is kept as it came,
 //! copied out of the read buffer, and means something only at EXEC, as in Redis.
 
-use kvd_types::{Check, Command, Condition, Error, Key, Limit, LimitExceeded, Limits, OnFailure, Reply, Revision, Transaction};
+use kvd_types::{
+    Check, Command, Condition, Error, Key, Limit, LimitExceeded, Limits, OnFailure, Reply, Revision, Transaction,
+};
 use kvd_wire::resp::commands::{Action, Commands, Flags, Plan, Record};
 use kvd_wire::resp::error::{self, Refusal, refusal};
 use kvd_wire::resp::parse::{Request, Requests};
@@ -86,7 +88,9 @@ impl<'s> Connection<'s> {
         let bytes = queue.bytes + request.bytes();
         limits.check_batch_bytes(bytes).map_err(over)?;
         if !queue.held.hold(bytes) {
-            return Err("ERR the requests of all clients together are more than limits.inbound_bytes_max, try again".into());
+            return Err(
+                "ERR the requests of all clients together are more than limits.inbound_bytes_max, try again".into()
+            );
         }
         queue.bytes = bytes;
         queue.requests.push(request);

@@ -140,7 +140,8 @@ impl Connection<'_> {
         match scanned {
             Ok(Ok((next, keys))) => {
                 let is_wanted = |key: &&Key<'_>| {
-                    !wanted.is_of_other_type && wanted.pattern.is_none_or(|pattern| glob::matches(pattern, key.as_bytes()))
+                    !wanted.is_of_other_type
+                        && wanted.pattern.is_none_or(|pattern| glob::matches(pattern, key.as_bytes()))
                 };
                 let keys: Vec<_> = keys.iter().filter(is_wanted).collect();
                 self.output.array(2);
@@ -178,7 +179,9 @@ impl Connection<'_> {
         let session = self.session;
         let Some(engine) = session.shared.engine() else { unreachable!("refused while the store is loading") };
         let found = match getrandom::u64() {
-            Ok(hash) => session.executor.with(engine, |worker| random(engine, worker, hash)).map_err(|error| refusal(&error)),
+            Ok(hash) => {
+                session.executor.with(engine, |worker| random(engine, worker, hash)).map_err(|error| refusal(&error))
+            }
             Err(error) => Err(format!("ERR the system gives no random numbers: {error}").into()),
         };
         self.begin_answer(Revision(0));
