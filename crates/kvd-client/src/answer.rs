@@ -12,6 +12,8 @@ use crate::{Deleted, Value, Written};
 
 const KVD_REVISION: HeaderName = HeaderName::from_static("kvd-revision");
 
+const KVD_TTL: HeaderName = HeaderName::from_static("kvd-ttl");
+
 /// An answer that brings no result.
 #[derive(Debug)]
 pub(crate) enum Misread {
@@ -118,7 +120,14 @@ fn meta(headers: &HeaderMap, size: u64) -> Result<ItemMeta, Misread> {
         Some(text) if text == ContentType::DEFAULT.as_bytes() => None,
         Some(text) => Some(ContentType::new(text).map_err(|error| Misread::NotUnderstood(error.to_string()))?),
     };
-    Ok(ItemMeta { etag: etag(headers)?, size, content_type })
+    Ok(ItemMeta { etag: etag(headers)?, size, ttl_ms: ttl_ms(headers)?, content_type })
+}
+
+/// How long a value has left; none for ever.
+fn ttl_ms(headers: &HeaderMap) -> Result<Option<u64>, Misread> {
+    let Some(header) = headers.get(KVD_TTL) else { return Ok(None) };
+    let ms = header.to_str().ok().and_then(|text| text.strip_suffix("ms")).and_then(|text| text.parse().ok());
+    ms.map(Some).ok_or_else(|| no_kvd_answer("its Kvd-TTL is no time"))
 }
 
 fn etag(headers: &HeaderMap) -> Result<Etag, Misread> {

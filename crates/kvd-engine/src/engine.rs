@@ -15,7 +15,7 @@ use crate::stats::{Counters, Registry, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::transaction::{Update, View};
 use crate::waiting::Waiting;
-use crate::{clear, expire, one_shot, own_writes, read, room, write};
+use crate::{clear, expire, one_shot, own_writes, read, room, sorted, write};
 
 /// What a store is opened with. The engine draws no random numbers of its own, so the same configuration and the same
 /// commands give the same store.
@@ -368,6 +368,7 @@ fn run_other(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Resul
         }
         Command::MultiGet { keys, require_all } => read::multi_get(store, worker, keys, *require_all),
         Command::List(list) => read::list(store, worker, list),
+        Command::ListSorted(list) => sorted::list(store, worker, list),
         Command::Set(set) => write::set(store, worker, set),
         Command::MultiSet { sets } => write::multi_set(store, worker, sets),
         Command::Delete(delete) => write::delete(store, worker, delete),

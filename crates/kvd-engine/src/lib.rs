@@ -131,6 +131,7 @@ mod rule;
 mod sequence;
 mod settle;
 mod snapshot;
+mod sorted;
 mod stats;
 mod sync;
 mod transaction;

@@ -55,16 +55,16 @@ fn run(store: &Store, worker: &mut Worker, transaction: &Transaction<'_>) -> Res
     let mut outcome = None;
     let committed = commit::many(store, worker, &named.keys, demand(commands), |current, moment, demand| {
         let failed_checks = seen.clone().unwrap_or_else(|| named.failures(checks, current, store));
-        let branch = match otherwise {
-            _ if failed_checks.is_empty() => commands,
-            Some(otherwise) => otherwise,
+        let (branch, first) = match otherwise {
+            _ if failed_checks.is_empty() => (commands, 0),
+            Some(otherwise) => (otherwise, commands.len()),
             None => {
                 return Err(Error::PreconditionFailed { failures: failed_checks, total: checks.len() }.into());
             }
         };
         let own = vec![None; current.len()];
         let mut keys = Locked { named: &named, current, moment, own, tally: Tally::default() };
-        let replies = carry_out(&mut keys, store, branch, *on_failure)?;
+        let replies = carry_out(&mut keys, store, branch, first, *on_failure)?;
         let mutations = keys.mutations();
         let needed =
             mutations.iter().fold(Demand::NONE, |needed, (at, mutation)| needed.mutation(named.keys[*at], mutation));
@@ -80,11 +80,12 @@ fn run(store: &Store, worker: &mut Worker, transaction: &Transaction<'_>) -> Res
     Ok((committed.revision, outcome))
 }
 
-/// Each command in turn.
+/// Each command in turn; `first` is the position of the first for an error.
 fn carry_out(
     keys: &mut Locked<'_, '_, '_>,
     store: &Store,
     commands: &[Command<'_>],
+    first: usize,
     on_failure: OnFailure,
 ) -> Result<Vec<Result<Reply, Error>>, Error> {
     let mut replies = Vec::with_capacity(commands.len());
@@ -95,7 +96,9 @@ fn carry_out(
             // The answer is built in memory.
             Ok(reply) => bytes += value_bytes(command, reply),
             Err(_) if on_failure == OnFailure::Continue => keys.tally.rejected += stats::keys_written(command),
-            Err(error) => return Err(Error::OperationFailed { index, error: Box::new(error.clone()) }),
+            Err(error) => {
+                return Err(Error::OperationFailed { index: first + index, error: Box::new(error.clone()) });
+            }
         }
         store.limits.check_batch_bytes(bytes)?;
         replies.push(reply);
@@ -128,7 +131,7 @@ impl<'c> Named<'c> {
                     named.add(&transfer.from);
                     named.add(&transfer.to);
                 }
-                Command::Transaction(_) | Command::List(_) | Command::Clear => {
+                Command::Transaction(_) | Command::List(_) | Command::ListSorted(_) | Command::Clear => {
                     return Err(overlay::not_in_transaction(command));
                 }
             }
@@ -254,7 +257,7 @@ fn fill_in(reply: &mut Result<Reply, Error>, committed: Revision) {
         Err(Error::PreconditionFailed { failures, .. }) => {
             failures.iter_mut().filter_map(|failure| failure.have.as_mut()).for_each(|have| fill(&mut have.revision));
         }
-        Ok(Reply::Transaction { .. } | Reply::Page(_) | Reply::Cleared { .. }) => {
+        Ok(Reply::Transaction { .. } | Reply::Page(_) | Reply::SortedPage(_) | Reply::Cleared { .. }) => {
             unreachable!("refused inside a transaction")
         }
         Err(_) => {}

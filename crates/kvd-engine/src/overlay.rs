@@ -151,14 +151,16 @@ pub(crate) fn execute(keys: &mut impl Overlay, store: &Store, command: &Command<
         Command::MultiDelete { deletes, require_all } => multi_delete(keys, store, deletes, *require_all),
         Command::Modify(modify) => self::modify(keys, store, modify),
         Command::Transfer(transfer) => self::transfer(keys, transfer),
-        Command::Transaction(_) | Command::List(_) | Command::Clear => Err(not_in_transaction(command)),
+        Command::Transaction(_) | Command::List(_) | Command::ListSorted(_) | Command::Clear => {
+            Err(not_in_transaction(command))
+        }
     }
 }
 
 /// The refusal of a command that has no place in a read-write transaction.
 pub(crate) fn not_in_transaction(command: &Command<'_>) -> Error {
     let what = match command {
-        Command::List(_) => {
+        Command::List(_) | Command::ListSorted(_) => {
             "a list inside a read-write transaction is refused: what it doesn't show can't be checked at the commit; list \
              in a read-only one"
         }

@@ -69,7 +69,7 @@ impl<'g> Found<'g> {
     }
 }
 
-fn alive(version: Version<'_>, now_ms: u64) -> bool {
+pub(crate) fn alive(version: Version<'_>, now_ms: u64) -> bool {
     !version.record.is_expired(now_ms)
 }
 

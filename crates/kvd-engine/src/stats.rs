@@ -228,7 +228,12 @@ pub(crate) fn keys_written(command: &Command<'_>) -> usize {
         Command::MultiSet { sets } => sets.len(),
         Command::MultiDelete { deletes, .. } => deletes.len(),
         Command::Transaction(transaction) => transaction.commands.iter().map(keys_written).sum(),
-        Command::Get { .. } | Command::Peek { .. } | Command::MultiGet { .. } | Command::List(_) | Command::Clear => 0,
+        Command::Get { .. }
+        | Command::Peek { .. }
+        | Command::MultiGet { .. }
+        | Command::List(_)
+        | Command::ListSorted(_)
+        | Command::Clear => 0,
     }
 }
 

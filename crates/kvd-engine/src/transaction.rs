@@ -19,7 +19,7 @@ use crate::planted::{self, Bug};
 use crate::sequence::Pinned;
 use crate::stats::Tally;
 use crate::sync::Ordering;
-use crate::{judge, one_shot, read, room};
+use crate::{judge, one_shot, read, room, sorted};
 
 /// A read point, given up when it is dropped.
 struct Point {
@@ -97,6 +97,7 @@ impl View {
                 read::multi_get_at(store, worker, &read::hash_all(store, keys), *require_all, &self.0.pinned)
             }
             Command::List(list) => self.list(engine, worker, list).map(Reply::Page),
+            Command::ListSorted(list) => sorted::list_at(store, worker, list, &self.0.pinned).map(Reply::SortedPage),
             _ => {
                 worker.counters.rejected(command);
                 Err(Error::NotInTransaction { what: "a read-only transaction takes no writes: begin a read-write one" })

@@ -49,6 +49,8 @@ pub enum Command<'a> {
     Transaction(Transaction<'a>),
     /// One page of a walk over the keys.
     List(List<'a>),
+    /// One page of the keys in the order of their bytes.
+    ListSorted(ListSorted<'a>),
     /// Removes all keys.
     Clear,
 }
@@ -252,6 +254,26 @@ pub struct List<'a> {
     pub values: ListValues,
 }
 
+/// One page of all keys that begin with a prefix, in the order of their bytes. The index has no such order: each page looks
+/// at every key there is.
+///
+/// # Shape
+/// With a delimiter, keys that have one behind the prefix are not items: they stand together as what they begin with, up to
+/// the delimiter and with it, which comes once. Items and such prefixes are in one order and count alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListSorted<'a> {
+    /// Only keys that begin with these bytes.
+    pub prefix: Key<'a>,
+    /// Ends what keys are put together by; not empty.
+    pub delimiter: Option<Key<'a>>,
+    /// Most items and prefixes wanted on this page; the page may be shorter, also when more follow.
+    pub limit: usize,
+    /// The item or prefix that the page before ended with; none for the first page.
+    pub after: Option<Key<'a>>,
+    /// How much of each item is wanted.
+    pub values: ListValues,
+}
+
 /// How much a list tells of each key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ListValues {
@@ -309,6 +331,12 @@ impl Command<'_> {
             }
             Command::Transaction(transaction) => Command::Transaction(transaction.into_owned()),
             Command::List(list) => Command::List(List { prefix: list.prefix.into_owned(), ..list }),
+            Command::ListSorted(list) => Command::ListSorted(ListSorted {
+                prefix: list.prefix.into_owned(),
+                delimiter: list.delimiter.map(Key::into_owned),
+                after: list.after.map(Key::into_owned),
+                ..list
+            }),
             Command::Clear => Command::Clear,
         }
     }

@@ -69,7 +69,7 @@ pub enum Error {
     /// A command of a transaction failed, and so nothing of the transaction has happened.
     #[error("operation {index}: {error}")]
     OperationFailed {
-        /// Position of the command in its branch.
+        /// Position of the command; `otherwise` counts on after `commands`.
         index: usize,
         /// What was wrong with it.
         error: Box<Error>,

@@ -39,6 +39,14 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// Open connections. Kept by the listener.
     pub connections_max: usize,
+    /// Open transactions. Kept by the server's table of them, and by the engine.
+    pub transactions_max: usize,
+    /// What all open transactions remember together, in bytes. Kept by the server's table of them.
+    pub transactions_bytes_max: usize,
+    /// How long a transaction may stay open between two requests.
+    pub transaction_idle_timeout: Duration,
+    /// How long a transaction may stay open at all: what it reads is kept for it.
+    pub transaction_age_max: Duration,
     /// How long a client may take to send a request's headers.
     pub header_timeout: Duration,
     /// How long a client may pause inside a body, and leave an answer unread.
@@ -58,6 +66,10 @@ impl Limits {
         inbound_bytes_max: 1 << 30,
         header_bytes_max: 64 << 10,
         connections_max: 16_384,
+        transactions_max: 1_024,
+        transactions_bytes_max: 1 << 30,
+        transaction_idle_timeout: Duration::from_secs(30),
+        transaction_age_max: Duration::from_secs(600),
         header_timeout: Duration::from_secs(10),
         body_idle_timeout: Duration::from_secs(30),
         keep_alive_timeout: Duration::from_secs(300),
@@ -107,6 +119,10 @@ impl Limits {
                 self.check_key(&list.prefix, None)?;
                 at_most(Limit::ListItems, LIST_ITEMS_MAX, list.limit, None)
             }
+            Command::ListSorted(list) => {
+                self.check_key(&list.prefix, None)?;
+                at_most(Limit::ListItems, LIST_ITEMS_MAX, list.limit, None)
+            }
             Command::Clear => Ok(()),
         }
     }
@@ -120,8 +136,7 @@ impl Limits {
         let at_item = |(item, command)| {
             self.check(command).map_err(|error| LimitExceeded { item: error.item.or(Some(item)), ..error })
         };
-        commands.iter().enumerate().try_for_each(at_item)?;
-        otherwise.iter().enumerate().try_for_each(at_item)
+        commands.iter().chain(otherwise).enumerate().try_for_each(at_item)
     }
 
     /// Whether a value that was made of several comes to no more than the limit.
@@ -172,6 +187,7 @@ const _: () = {
     assert!(limits.key_bytes_max <= KEY_BYTES_CEILING);
     assert!(limits.value_bytes_max <= limits.batch_bytes_max, "one value must fit a batch");
     assert!(limits.batch_bytes_max <= limits.inbound_bytes_max, "one batch must fit the budget");
+    assert!(limits.batch_bytes_max <= limits.transactions_bytes_max, "one transaction must fit the budget");
     assert!(LIST_ITEMS_DEFAULT <= LIST_ITEMS_MAX);
 };
 
@@ -207,6 +223,8 @@ pub enum Limit {
     TransactionOps,
     /// `batch_bytes_max`
     BatchBytes,
+    /// `transactions_bytes_max`
+    TransactionsBytes,
     /// `list_items_max`, which is fixed
     ListItems,
 }
@@ -220,6 +238,7 @@ impl Limit {
             Limit::BatchItems => "batch_items_max",
             Limit::TransactionOps => "transaction_ops_max",
             Limit::BatchBytes => "batch_bytes_max",
+            Limit::TransactionsBytes => "transactions_bytes_max",
             Limit::ListItems => "list_items_max",
         }
     }
@@ -234,7 +253,7 @@ pub struct LimitExceeded {
     pub max: u64,
     /// What was sent; none when it was refused before its size was known.
     pub actual: Option<u64>,
-    /// Position in the batch of the item that is too large.
+    /// Position in the batch of the item that is too large; in a transaction, `otherwise` counts on after `commands`.
     pub item: Option<usize>,
 }
 

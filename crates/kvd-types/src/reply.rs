@@ -81,6 +81,8 @@ pub enum Reply {
     },
     /// To a list.
     Page(Page),
+    /// To a sorted list.
+    SortedPage(SortedPage),
     /// To a clear.
     Cleared {
         /// The commit's.
@@ -123,6 +125,19 @@ pub struct Page {
     pub items: Vec<PageItem>,
     /// Where to go on; none when the walk has ended.
     pub cursor: Option<Cursor>,
+}
+
+/// Part of the keys in the order of their bytes, all of one revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SortedPage {
+    /// The one revision all of it was read at.
+    pub revision: Revision,
+    /// In the order of their bytes.
+    pub items: Vec<PageItem>,
+    /// What keys beside the items begin with, up to the delimiter and with it, in the order of their bytes.
+    pub prefixes: Vec<Key<'static>>,
+    /// What to go on after; none when nothing follows.
+    pub after: Option<Key<'static>>,
 }
 
 /// One key of a page.

@@ -30,7 +30,7 @@ mod word;
 use bucket::{Bucket, Locked, Slot};
 pub(crate) use hash::Hashed;
 use hash::Hashing;
-pub(crate) use record::{Draft, EXPIRES_AT_MS_MAX, Record};
+pub(crate) use record::{Draft, EXPIRES_AT_MS_MAX, Record, SHARED_BYTES};
 use resize::Step;
 use root::Place;
 pub(crate) use root::Root;

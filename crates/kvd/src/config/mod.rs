@@ -42,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) stop_timeout: Duration,
     /// Host names, without a port, that clients may use besides localhost, loopback literals and the listen addresses.
     pub(crate) allowed_hosts: Vec<String>,
+    /// Time to live of what is set without one, in milliseconds; none for ever.
+    pub(crate) default_ttl_ms: Option<u64>,
     /// The bounds of what comes from outside.
     pub(crate) limits: Limits,
     /// Where journal, snapshots, pid file and log are. Absolute; need not exist.
@@ -133,6 +135,7 @@ pub(crate) fn load(command_line: &CommandLine<'_>) -> Result<Loaded, ConfigError
         workers: settings.server.workers,
         stop_timeout: settings.server.stop_timeout,
         allowed_hosts: settings.http.allowed_hosts,
+        default_ttl_ms: settings.expiry.default_ttl.map(|ttl| ttl.as_millis() as u64),
         limits: settings.limits,
         durability: (!settings.storage.in_memory).then_some(Durability {
             fsync: settings.storage.fsync,

@@ -25,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) resp: Resp,
     pub(crate) http: Http,
     pub(crate) storage: Storage,
+    pub(crate) expiry: Expiry,
     #[serde(with = "LimitsTable")]
     pub(crate) limits: Limits,
     pub(crate) security: Security,
@@ -85,6 +86,15 @@ pub(crate) struct Storage {
     pub(crate) in_memory: bool,
 }
 
+/// The `[expiry]` table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Expiry {
+    /// Time to live of what is set without one; none for ever.
+    #[serde(with = "units::duration_or_none")]
+    pub(crate) default_ttl: Option<Duration>,
+}
+
 /// When commits are put on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -118,6 +128,14 @@ struct LimitsTable {
     header_bytes_max: usize,
     #[serde(deserialize_with = "units::count")]
     connections_max: usize,
+    #[serde(deserialize_with = "units::count")]
+    transactions_max: usize,
+    #[serde(with = "units::size")]
+    transactions_bytes_max: usize,
+    #[serde(with = "units::duration")]
+    transaction_idle_timeout: Duration,
+    #[serde(with = "units::duration")]
+    transaction_age_max: Duration,
     #[serde(with = "units::duration")]
     header_timeout: Duration,
     #[serde(with = "units::duration")]

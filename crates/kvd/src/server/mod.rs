@@ -4,6 +4,7 @@
 mod background;
 mod body;
 mod clock;
+mod delete_prefix;
 mod execute;
 mod flusher;
 mod listener;
@@ -15,6 +16,7 @@ mod shutdown;
 mod snapshots;
 mod status;
 mod store;
+mod transactions;
 mod worker;
 
 use std::net::SocketAddr;

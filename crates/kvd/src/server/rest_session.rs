@@ -77,19 +77,26 @@ impl Session {
         let shared = &*self.shared;
         shared.access.check(&head.method, &head.uri, &head.headers)?;
         let request = request::parse(&head.method, &head.uri, &head.headers, &shared.limits)?;
-        let (operation, answer) = (request.operation, request.answer);
+        let (operation, answer, transaction) = (request.operation, request.answer, request.transaction);
 
         // What is reserved for a body is held until its command is carried out.
         match operation {
             Operation::Put(put) => {
                 let (value, _reserved) = body::read(body, Limit::ValueBytes, &shared.limits, &shared.inbound).await?;
-                self.executor.run(put.command(value), answer).await
+                self.executor.run(put.command(value), answer, transaction).await
             }
             Operation::Batch(batch) => {
                 let (items, _reserved) = body::read(body, Limit::BatchBytes, &shared.limits, &shared.inbound).await?;
-                self.executor.run_batch(batch, items, answer).await
+                self.executor.run_batch(batch, items, answer, transaction).await
             }
-            Operation::Run(command) => self.executor.run(command, answer).await,
+            Operation::Begin(begin) => {
+                let (mode, _reserved) = body::read(body, Limit::BatchBytes, &shared.limits, &shared.inbound).await?;
+                self.executor.begin(begin, mode, answer).await
+            }
+            Operation::Run(command) => self.executor.run(command, answer, transaction).await,
+            Operation::DeletePrefix(prefix) => self.executor.delete_prefix(prefix, answer).await,
+            Operation::Commit(id) => self.executor.commit(id, answer).await,
+            Operation::RollBack(id) => self.executor.roll_back(id, &answer),
             Operation::Stats => Ok(answer.stats(&status::stats(shared, self.engine()?))),
             Operation::Info => Ok(answer.info(&status::info(shared, self.engine()?))),
             Operation::Snapshot => {

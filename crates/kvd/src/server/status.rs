@@ -36,6 +36,7 @@ pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
         delete_misses: operations.delete_misses,
         rejected: operations.rejected,
         expired: operations.expired,
+        expiry_lag_ms: shared.expiry_lag_ms(),
         memory: MemoryStats {
             used: totals.memory_bytes() + buffers,
             index: totals.index_bytes,
@@ -46,6 +47,7 @@ pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
             ..MemoryStats::default()
         },
         connections: shared.connections_open() as u64,
+        transactions: shared.transactions.open() as u64,
         uptime_s: shared.started.elapsed().as_secs(),
         revision: stats.revision.0,
         durability: durability(shared, engine),
@@ -73,7 +75,8 @@ pub(super) fn info(shared: &Shared, engine: &Engine) -> InfoAnswer {
         epoch: engine.epoch().to_string(),
         revision: engine.revision().0,
         limits: InfoLimits::from(&shared.limits),
-        features: ["batch", "cbor", "conditions", "list", "range"].map(Into::into).into(),
+        default_ttl_ms: shared.default_ttl_ms,
+        features: ["batch", "cbor", "conditions", "list", "range", "transactions", "ttl"].map(Into::into).into(),
         uptime_s: shared.started.elapsed().as_secs(),
     }
 }

@@ -55,6 +55,8 @@ pub(super) fn open(config: &Config, shared: &Shared) -> anyhow::Result<Opened> {
         epoch,
         hash_key: [random()?, random()?],
         limits: config.limits.clone(),
+        transactions_max: config.limits.transactions_max,
+        default_ttl_ms: config.default_ttl_ms,
         ..kvd_engine::Config::default()
     };
     let Some(durability) = config.durability else {

@@ -193,7 +193,7 @@ impl Connection<'_> {
         let (Some(command), Some(told)) = (chunk.commands.pop(), chunk.told.pop()) else { return };
         let session = self.session;
         let engine = session.shared.engine().expect("commands for the store are refused while it is loading");
-        let ran = session.executor.run_beside(engine, command.into_owned(), self.unanswered).await;
+        let ran = session.executor.run_command_beside(engine, command.into_owned(), self.unanswered).await;
         match ran {
             Ok((result, position)) => self.answer_command(told, engine.now_ms(), result, position),
             Err(failed) => self.refuse(&failed),

@@ -186,7 +186,7 @@ impl<'s> Connection<'s> {
         let is_long = queue.requests.iter().map(|request| request.short_bytes()).sum::<usize>() >= LONG_WORK_BYTES;
         let command = Command::Transaction(transaction);
         let (result, position) = if is_long {
-            match session.executor.run_beside(engine, command.into_owned(), self.unanswered).await {
+            match session.executor.run_command_beside(engine, command.into_owned(), self.unanswered).await {
                 Ok(ran) => ran,
                 Err(failed) => return self.refuse(&failed),
             }

@@ -132,9 +132,9 @@ impl Connection<'_> {
         let Some(engine) = session.shared.engine() else { unreachable!("refused while the store is loading") };
         let (cursor, count) = (wanted.cursor, wanted.count);
         let scanned = if count <= SHORT_WALK {
-            Ok(session.executor.with(engine, |worker| scan(engine, worker, cursor, count)))
+            Ok(session.executor.with_worker(engine, |worker| scan(engine, worker, cursor, count)))
         } else {
-            session.executor.beside(engine, move |engine, worker| scan(engine, worker, cursor, count)).await
+            session.executor.work_beside(engine, move |engine, worker| scan(engine, worker, cursor, count)).await
         };
         self.begin_answer(Revision(0));
         match scanned {
@@ -161,7 +161,7 @@ impl Connection<'_> {
         let Some(engine) = session.shared.engine() else { unreachable!("refused while the store is loading") };
         let (limits, pattern) = (session.shared.limits.clone(), pattern.to_vec());
         let matching = move |engine: &Engine, worker: &mut Worker| matching(engine, worker, &limits, &pattern);
-        let found = session.executor.beside(engine, matching).await;
+        let found = session.executor.work_beside(engine, matching).await;
         self.begin_answer(Revision(0));
         match found {
             Ok(Ok(keys)) => {
@@ -179,9 +179,10 @@ impl Connection<'_> {
         let session = self.session;
         let Some(engine) = session.shared.engine() else { unreachable!("refused while the store is loading") };
         let found = match getrandom::u64() {
-            Ok(hash) => {
-                session.executor.with(engine, |worker| random(engine, worker, hash)).map_err(|error| refusal(&error))
-            }
+            Ok(hash) => session
+                .executor
+                .with_worker(engine, |worker| random(engine, worker, hash))
+                .map_err(|error| refusal(&error)),
             Err(error) => Err(format!("ERR the system gives no random numbers: {error}").into()),
         };
         self.begin_answer(Revision(0));
