@@ -64,7 +64,10 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_column() {
     for (text, error) in [
         ("[server]\nlisen = []\n", "kvd.toml:2:1: unknown key \"server.lisen\"; did you mean \"server.listen\"?"),
         ("\n[sever]\nlisten = []\n", "kvd.toml:2:2: unknown table or key \"sever\"; did you mean \"server\"?"),
-        ("listen = []\n", "kvd.toml:1:1: unknown table or key \"listen\"; did you mean \"server.listen\"?"),
+        (
+            "listen = []\n",
+            "kvd.toml:1:1: unknown table or key \"listen\"; did you mean \"resp.listen\" or \"server.listen\"?",
+        ),
         ("log.lvel = \"info\"\n", "kvd.toml:1:5: unknown key \"log.lvel\"; did you mean \"log.level\"?"),
         (
             "[resp]\nlisten = []\n",
@@ -118,7 +121,7 @@ fn a_mistake_outside_of_the_file_names_the_variable_or_the_argument() {
     assert_eq!(unknown, "environment variable KVD_LOG__LEVLE: unknown key \"log.levle\"; did you mean \"log.level\"?");
     let of_another_version = Check::new().env("KVD_HISTORY__VERSIONS", "3").refused();
     assert!(
-        of_another_version.starts_with("environment variable KVD_HISTORY__VERSIONS: unknown table"),
+        of_another_version.starts_with("environment variable KVD_HISTORY__VERSIONS: unknown key"),
         "{of_another_version}"
     );
     let wrong = Check::new().env("KVD_SERVER__WORKERS", "many").refused();

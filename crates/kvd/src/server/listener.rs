@@ -60,30 +60,27 @@ impl Listeners {
     /// Accepts connections until the future is dropped; at most `connections_max` are open at a time, further ones wait.
     ///
     /// Returns only when a worker is gone, which no server survives.
-    pub(super) async fn accept(self, workers: &Workers, connections_max: usize) -> anyhow::Error {
+    pub(super) async fn accept(mut self, workers: &Workers, connections_max: usize) -> anyhow::Error {
         let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-        let loops = self.0.iter().map(|listener| Box::pin(accept_on(listener, workers, &permits)));
-        select_all(loops).await.0
-    }
-}
-
-async fn accept_on(
-    (listener, protocol): &(TcpListener, Protocol),
-    workers: &Workers,
-    permits: &Arc<Semaphore>,
-) -> anyhow::Error {
-    loop {
-        let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
-        match accept_one(listener).await {
-            Ok(socket) => {
-                if let Err(error) = workers.hand_over(Incoming { socket, protocol: *protocol, permit }) {
-                    return error;
+        loop {
+            // One for whoever comes next, wherever that is: a listener that nobody calls keeps none from the others.
+            let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
+            let accepts = self.0.iter().map(|(listener, _)| Box::pin(accept_one(listener)));
+            let (accepted, index, _) = select_all(accepts).await;
+            let protocol = self.0[index].1;
+            // The next one begins behind it, so that all have their turn.
+            self.0.rotate_left(index + 1);
+            match accepted {
+                Ok(socket) => {
+                    if let Err(error) = workers.hand_over(Incoming { socket, protocol, permit }) {
+                        return error;
+                    }
                 }
-            }
-            Err(error) if is_of_the_connection(&error) => {}
-            Err(error) => {
-                warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(OUT_OF_FILES_PAUSE).await;
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(error) => {
+                    warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(OUT_OF_FILES_PAUSE).await;
+                }
             }
         }
     }
