@@ -29,6 +29,9 @@ const ARGUMENTS_MAX: usize = 1 << 20;
 /// Longest line, in bytes, as in Redis: a request that was typed, or a length.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
+/// Arguments for which memory is kept from one read to the next.
+const KEPT_ARGUMENTS: usize = 4 << 10;
+
 /// What can't be a request. The connection has no way to go on: it is answered, where there is an answer, and closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
@@ -151,6 +154,9 @@ impl Parser {
             if let Argument::Here(range) = argument {
                 *range = range.start - self.consumed..range.end - self.consumed;
             }
+        }
+        if self.arguments.is_empty() && self.arguments.capacity() > KEPT_ARGUMENTS {
+            self.arguments = Vec::new();
         }
         self.at -= self.consumed;
         self.searched = self.searched.saturating_sub(self.consumed);
@@ -325,6 +331,7 @@ impl Requests {
     pub fn clear(&mut self) {
         self.input = Bytes::new();
         self.arguments.clear();
+        self.arguments.shrink_to(KEPT_ARGUMENTS);
         self.ends.clear();
     }
 

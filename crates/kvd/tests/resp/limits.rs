@@ -1,7 +1,7 @@
 //! Every limit refuses what is above it and nothing else, and says so.
 
 use kvd_client::{Client, blocking};
-use kvd_testkit::{RespConnection, Server, resp_request};
+use kvd_testkit::{RawConnection, RespConnection, Server, resp_request};
 
 fn server(limits: &[&str]) -> Server {
     let limits: Vec<_> = limits.iter().map(|limit| format!("limits.{limit}")).collect();
@@ -52,6 +52,36 @@ fn a_transaction_is_bounded_and_then_refused_as_a_whole() {
     assert_eq!(connection.tell("EXISTS n"), "(integer) 0");
     let refused = connection.tell("WATCH a b c d");
     assert_eq!(refused, "(error) ERR transaction_ops_max is 3, this request comes to 4");
+}
+
+#[test]
+fn connections_of_both_protocols_are_bounded_together() {
+    let server = server(&["connections_max=4"]);
+    let mut rest: Vec<_> = (0..2).map(|_| RawConnection::open(server.address())).collect();
+    for connection in &mut rest {
+        connection.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(connection.read_response().status, 200);
+    }
+    let mut resp: Vec<_> = (0..2).map(|_| RespConnection::open(server.resp_address())).collect();
+    resp.iter_mut().for_each(|connection| assert_eq!(connection.tell("PING"), "PONG"));
+    let mut waiting = RespConnection::open(server.resp_address());
+    waiting.send(b"PING\r\n");
+    drop(rest.pop());
+    assert_eq!(waiting.read().to_string(), "PONG");
+}
+
+#[test]
+fn a_transaction_that_is_large_does_not_wait_for_ever() {
+    let server = server(&["body_idle_timeout=200ms"]);
+    let open = |bytes: usize| {
+        let mut connection = RespConnection::open(server.resp_address());
+        connection.tell("MULTI");
+        assert_eq!(connection.tell(&format!("SET a {}", "v".repeat(bytes))), "QUEUED");
+        connection
+    };
+    let mut small = open(1_000);
+    assert!(open(100_000).is_closed());
+    assert_eq!(small.tell("EXEC"), "[OK]");
 }
 
 #[test]

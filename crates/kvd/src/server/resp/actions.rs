@@ -4,7 +4,7 @@ use std::io;
 use std::time::SystemTime;
 
 use kvd_types::Revision;
-use kvd_wire::resp::commands::{Action, ClientAttribute, Credentials, Hello, Record};
+use kvd_wire::resp::commands::{Action, ClientAttribute, Credentials, Hello};
 use kvd_wire::resp::docs;
 use kvd_wire::resp::encode::Protocol;
 use kvd_wire::resp::error;
@@ -17,10 +17,10 @@ pub(super) const REDIS_VERSION: &str = "7.2.0";
 
 impl Connection<'_> {
     /// Notes what CLIENT LIST tells of the newest command.
-    pub(super) fn note(&mut self, record: &'static Record) {
+    pub(super) fn note(&mut self) {
         let now = self.now();
         let mut about = self.client.about();
-        about.command = Some(record);
+        about.command = self.newest;
         about.active = now;
     }
 
@@ -63,6 +63,7 @@ impl Connection<'_> {
                 self.is_ending = true;
             }
             action => {
+                self.note();
                 self.begin_answer(Revision(0));
                 self.tell_action(&action);
             }

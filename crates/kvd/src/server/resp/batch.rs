@@ -70,6 +70,7 @@ impl Connection<'_> {
             }
         }
         self.run_chunk(&mut chunk);
+        self.note();
         Ok(())
     }
 
@@ -84,7 +85,7 @@ impl Connection<'_> {
                 return Ok(());
             }
         };
-        self.note(record);
+        self.newest = Some(record);
         if self.queue.is_some() && !record.flags.has(Flags::NOW) {
             self.run_chunk(chunk);
             self.enqueue(record, &request);

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Buf;
-use kvd_types::{Check, Error, Revision};
+use kvd_types::{Error, Revision};
+use kvd_wire::resp::commands::Record;
 use kvd_wire::resp::encode::{Output, Protocol};
 use kvd_wire::resp::error::refusal;
 use kvd_wire::resp::parse::{Parser, ProtocolError};
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::clients::{Client, Registered};
-use super::transaction::Queue;
+use super::transaction::{Queue, Watched};
 use super::{Buffers, Session};
 use crate::server::body::Reserved;
 use crate::server::patience::Watch;
@@ -31,6 +32,9 @@ const REQUESTS_MAX: usize = 1_024;
 /// Answers that wait to be sent, in bytes, before more requests are run: a client that does not read is not served either.
 pub(super) const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
+/// What an idle client may have waiting for EXEC, in bytes. Who has more is to go on, as one amid a request.
+const IDLE_BYTES_MAX: usize = 64 << 10;
+
 /// Parts of an answer given to the system at once.
 const SLICES: usize = 32;
 
@@ -42,10 +46,12 @@ pub(super) struct Connection<'s> {
     /// As others see it.
     pub(super) client: Registered,
     pub(super) output: Output,
+    /// The newest command.
+    pub(super) newest: Option<&'static Record>,
     /// Between MULTI and EXEC.
     pub(super) queue: Option<Queue<'s>>,
     /// What must be true for EXEC.
-    pub(super) watched: Vec<Check<'static>>,
+    pub(super) watched: Watched<'s>,
     /// The highest position of an answer that was not sent.
     pub(super) unanswered: Revision,
     /// The first answer that has to wait, if any.
@@ -79,8 +85,9 @@ pub(super) async fn serve(
         watch,
         client,
         output: Output::default(),
+        newest: None,
         queue: None,
-        watched: Vec::new(),
+        watched: Watched::new(&session.shared.inbound),
         unanswered: Revision(0),
         waiting: None,
         is_ending: false,
@@ -125,6 +132,9 @@ pub(super) async fn serve(
             watch.rest_is_due();
         }
         connection.give_back(buffers);
+        if connection.transaction_bytes() > IDLE_BYTES_MAX {
+            watch.rest_is_due();
+        }
     }
 }
 

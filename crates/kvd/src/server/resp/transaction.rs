@@ -10,8 +10,11 @@ use kvd_wire::resp::parse::{Request, Requests};
 use kvd_wire::resp::reply::{self, Shape};
 
 use super::connection::Connection;
-use crate::server::body::Reserved;
+use crate::server::body::{Budget, Reserved};
 use crate::server::execute::LONG_WORK_BYTES;
+
+/// There is no memory for more.
+const OVER_BUDGET: &str = "ERR the requests of all clients together are more than limits.inbound_bytes_max; try again";
 
 /// What came since MULTI.
 pub(super) struct Queue<'s> {
@@ -22,6 +25,28 @@ pub(super) struct Queue<'s> {
     is_spoilt: bool,
     /// What it takes of the memory for all.
     held: Reserved<'s>,
+}
+
+/// What must be true for EXEC.
+pub(super) struct Watched<'s> {
+    checks: Vec<Check<'static>>,
+    /// Lengths of their keys.
+    bytes: usize,
+    /// What they take of the memory for all.
+    held: Reserved<'s>,
+}
+
+impl<'s> Watched<'s> {
+    pub(super) fn new(budget: &'s Budget) -> Watched<'s> {
+        Watched { checks: Vec::new(), bytes: 0, held: budget.reserve() }
+    }
+
+    /// Forgets them, and gives them out.
+    fn take(&mut self) -> Vec<Check<'static>> {
+        self.bytes = 0;
+        self.held.hold(0);
+        std::mem::take(&mut self.checks)
+    }
 }
 
 /// One answer of EXEC.
@@ -88,9 +113,7 @@ impl<'s> Connection<'s> {
         let bytes = queue.bytes + request.bytes();
         limits.check_batch_bytes(bytes).map_err(over)?;
         if !queue.held.hold(bytes) {
-            return Err(
-                "ERR the requests of all clients together are more than limits.inbound_bytes_max, try again".into()
-            );
+            return Err(OVER_BUDGET.into());
         }
         queue.bytes = bytes;
         queue.requests.push(request);
@@ -102,7 +125,7 @@ impl<'s> Connection<'s> {
     /// Ends the queue, and what was watched with it.
     fn end_transaction(&mut self) -> Option<Queue<'s>> {
         self.client.about().queued = None;
-        self.watched.clear();
+        self.watched.take();
         self.queue.take()
     }
 
@@ -118,8 +141,13 @@ impl<'s> Connection<'s> {
         self.end_transaction();
     }
 
+    /// What waits for EXEC, in bytes.
+    pub(super) fn transaction_bytes(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.bytes) + self.watched.bytes
+    }
+
     pub(super) fn unwatch(&mut self) {
-        self.watched.clear();
+        self.watched.take();
         self.ok();
     }
 
@@ -133,12 +161,18 @@ impl<'s> Connection<'s> {
         let limits = &session.shared.limits;
         let mut position = self.unanswered;
         for key in keys {
-            if self.watched.iter().any(|check| check.key == key) {
+            if self.watched.checks.iter().any(|check| check.key == key) {
                 continue;
             }
-            if let Err(error) = check_ops(limits, self.watched.len() + 1) {
+            let bytes = self.watched.bytes + key.len();
+            let is_within = check_ops(limits, self.watched.checks.len() + 1).and(limits.check_batch_bytes(bytes));
+            if let Err(error) = is_within {
                 return self.refuse(&refusal(&Error::LimitExceeded(error)));
             }
+            if !self.watched.held.hold(bytes) {
+                return self.refuse(OVER_BUDGET);
+            }
+            self.watched.bytes = bytes;
             let peek = Command::Peek { key: key.borrow() };
             let mut version = None;
             session.executor.run_many(engine, &[peek], position, |result, waits_for| {
@@ -151,7 +185,7 @@ impl<'s> Connection<'s> {
                 Some(Err(error)) => return self.refuse(&refusal(&error)),
                 None => unreachable!("a command is answered"),
             };
-            self.watched.push(Check { key: key.into_owned(), condition });
+            self.watched.checks.push(Check { key: key.into_owned(), condition });
         }
         self.begin_answer(position);
         self.output.simple("OK");
@@ -159,7 +193,7 @@ impl<'s> Connection<'s> {
 
     /// Runs what was queued as one transaction.
     pub(super) async fn exec(&mut self) {
-        let checks = std::mem::take(&mut self.watched);
+        let checks = self.watched.take();
         let Some(queue) = self.end_transaction() else { return self.refuse(error::EXEC_WITHOUT_MULTI) };
         if queue.is_spoilt {
             return self.refuse(error::EXEC_ABORT);
