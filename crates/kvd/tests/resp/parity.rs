@@ -72,6 +72,70 @@ fn the_same_commands_give_the_same_store_and_counters() {
     assert_eq!(by_rest, by_resp);
 }
 
+/// Requests of REST beside the commands of RESP that mean the same.
+const PAIRS: &[(&str, &str, &[&str])] = &[
+    ("PUT /v1/keys/a?ttl=100s", "1", &["SET a 1 EX 100"]),
+    ("PUT /v1/keys/a?ttl=keep", "2", &["SET a 2 KEEPTTL"]),
+    ("PUT /v1/keys/a?ttl=100s", "3", &["SETEX a 100 3"]),
+    ("PUT /v1/keys/a?return=previous", "4", &["GETSET a 4"]),
+    ("PUT /v1/keys/b?return=previous", "5", &["SET b 5 GET"]),
+    ("POST /v1/incr/c?by=5", "", &["INCRBY c 5"]),
+    ("POST /v1/incr/c", "", &["INCR c"]),
+    ("POST /v1/incr/bin?by=-9223372036854775808", "", &["INCRBY bin -9223372036854775808"]),
+    ("POST /v1/incr/bin?by=-1", "", &["DECR bin"]),
+    ("PUT /v1/ttl/a?ttl=50s", "", &["EXPIRE a 50"]),
+    ("PUT /v1/ttl/nosuch?ttl=50s", "", &["EXPIRE nosuch 50"]),
+    ("GET /v1/ttl/a", "", &["TTL a"]),
+    ("DELETE /v1/ttl/a", "", &["PERSIST a"]),
+    ("DELETE /v1/keys/b?return=previous", "", &["GETDEL b"]),
+    ("DELETE /v1/keys/b?return=previous", "", &["GETDEL b"]),
+    (
+        "POST /v1/txn",
+        r#"{"ops":[{"op":"set","key":"a","value":"6"},{"op":"incr","key":"c","by":2},{"op":"append","key":"b","value":"x"},
+            {"op":"get","key":"nosuch"},{"op":"delete","key":"bin"},{"op":"expire","key":"b","ttl":"100s"}]}"#,
+        &["MULTI", "SET a 6", "INCRBY c 2", "APPEND b x", "GET nosuch", "DEL bin", "EXPIRE b 100", "EXEC"],
+    ),
+    (
+        "POST /v1/mset",
+        r#"{"items":[{"key":"a","value":"7","if":{"absent":true}},{"key":"d","value":"7","if":{"absent":true}}]}"#,
+        &["MSETNX a 7 d 7"],
+    ),
+    ("DELETE /v1/keys?all=true", "", &["FLUSHALL"]),
+    ("PUT /v1/keys/a", "8", &["SET a 8"]),
+];
+
+#[test]
+fn each_request_and_its_command_give_the_same_store_and_counters() {
+    // One pair more each time, so that the first that differs is named.
+    for count in 1..=PAIRS.len() {
+        let (pairs, last) = (&PAIRS[..count], PAIRS[count - 1]);
+        let by_rest = after(|server| {
+            for (line, body, _) in pairs {
+                let mut connection = RawConnection::open(server.address());
+                let head = "Host: localhost\r\nContent-Type: application/json";
+                let length = body.len();
+                connection
+                    .send(format!("{line} HTTP/1.1\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes());
+                let answer = connection.read_response();
+                assert!(
+                    !matches!(answer.status, 400 | 405 | 415 | 422 | 500..),
+                    "{line}: {} {}",
+                    answer.status,
+                    answer.text()
+                );
+            }
+        });
+        let by_resp = after(|server| {
+            let mut connection = RespConnection::open(server.resp_address());
+            for command in pairs.iter().flat_map(|(_, _, commands)| *commands) {
+                let answer = connection.tell(command);
+                assert!(!answer.contains("unknown command") && !answer.contains("syntax"), "{command}: {answer}");
+            }
+        });
+        assert_eq!(by_rest, by_resp, "{last:?}");
+    }
+}
+
 #[test]
 fn what_one_protocol_writes_the_other_reads() {
     let server = Server::start();

@@ -1,6 +1,8 @@
 //! MULTI, EXEC, DISCARD, WATCH: commands that wait to be run as one transaction of the store. What is queued is kept as it came,
 //! copied out of the read buffer, and means something only at EXEC, as in Redis.
 
+use std::collections::BTreeMap;
+
 use kvd_types::{
     Check, Command, Condition, Error, Key, Limit, LimitExceeded, Limits, OnFailure, Reply, Revision, Transaction,
 };
@@ -29,7 +31,8 @@ pub(super) struct Queue<'s> {
 
 /// What must be true for EXEC.
 pub(super) struct Watched<'s> {
-    checks: Vec<Check<'static>>,
+    /// Of each key.
+    conditions: BTreeMap<Key<'static>, Condition>,
     /// Lengths of their keys.
     bytes: usize,
     /// What they take of the memory for all.
@@ -38,14 +41,15 @@ pub(super) struct Watched<'s> {
 
 impl<'s> Watched<'s> {
     pub(super) fn new(budget: &'s Budget) -> Watched<'s> {
-        Watched { checks: Vec::new(), bytes: 0, held: budget.reserve() }
+        Watched { conditions: BTreeMap::new(), bytes: 0, held: budget.reserve() }
     }
 
     /// Forgets them, and gives them out.
     fn take(&mut self) -> Vec<Check<'static>> {
         self.bytes = 0;
         self.held.hold(0);
-        std::mem::take(&mut self.checks)
+        let conditions = std::mem::take(&mut self.conditions);
+        conditions.into_iter().map(|(key, condition)| Check { key, condition }).collect()
     }
 }
 
@@ -161,11 +165,11 @@ impl<'s> Connection<'s> {
         let limits = &session.shared.limits;
         let mut position = self.unanswered;
         for key in keys {
-            if self.watched.checks.iter().any(|check| check.key == key) {
+            if self.watched.conditions.contains_key(key.as_bytes()) {
                 continue;
             }
             let bytes = self.watched.bytes + key.len();
-            let is_within = check_ops(limits, self.watched.checks.len() + 1).and(limits.check_batch_bytes(bytes));
+            let is_within = check_ops(limits, self.watched.conditions.len() + 1).and(limits.check_batch_bytes(bytes));
             if let Err(error) = is_within {
                 return self.refuse(&refusal(&Error::LimitExceeded(error)));
             }
@@ -185,7 +189,7 @@ impl<'s> Connection<'s> {
                 Some(Err(error)) => return self.refuse(&refusal(&error)),
                 None => unreachable!("a command is answered"),
             };
-            self.watched.checks.push(Check { key: key.into_owned(), condition });
+            self.watched.conditions.insert(key.into_owned(), condition);
         }
         self.begin_answer(position);
         self.output.simple("OK");
