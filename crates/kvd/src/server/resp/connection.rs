@@ -256,6 +256,8 @@ impl Connection<'_> {
             for _ in 0..waiting.answers {
                 self.output.error(&refusal(&Error::OutcomeUnknown));
             }
+            // The client has been told; its reads go on as everyone's.
+            self.unanswered = Revision(0);
         }
     }
 }

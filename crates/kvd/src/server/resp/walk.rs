@@ -197,7 +197,50 @@ impl Connection<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use kvd_engine::Config;
+    use kvd_types::Set;
+
     use super::*;
+
+    /// All that a walk shows from `cursor` on.
+    fn rest(engine: &Engine, worker: &mut Worker, mut cursor: u64, shown: &mut BTreeSet<Key<'static>>) {
+        loop {
+            let (next, keys) = scan(engine, worker, cursor, 10).unwrap();
+            shown.extend(keys);
+            if next == 0 {
+                return;
+            }
+            cursor = next;
+        }
+    }
+
+    #[test]
+    fn a_walk_begins_again_when_the_keys_are_put_into_another_order() {
+        let engine = Engine::open(Config::default());
+        let mut worker = engine.worker();
+        for n in 0..1_000 {
+            let key = Key::new(format!("key:{n}").into_bytes()).unwrap();
+            engine.execute(&mut worker, &Command::Set(Set::new(key, "v"))).unwrap();
+        }
+        let mut cursor = 0;
+        for _ in 0..50 {
+            cursor = scan(&engine, &mut worker, cursor, 10).unwrap().0;
+        }
+        let mut half = BTreeSet::new();
+        rest(&engine, &mut worker, cursor, &mut half);
+        assert!((300..700).contains(&half.len()), "it goes on where it was: {}", half.len());
+
+        engine.rekey(&mut worker);
+        while engine.maintain(&mut worker) {}
+        let mut all = BTreeSet::new();
+        rest(&engine, &mut worker, cursor, &mut all);
+        assert_eq!(all.len(), 1_000);
+        let places: BTreeSet<_> =
+            (0..50_u64).map(|n| random(&engine, &mut worker, n.wrapping_mul(0x0123_4567_89ab_cdef)).unwrap()).collect();
+        assert!(places.len() > 25 && !places.contains(&None), "{places:?}");
+    }
 
     #[test]
     fn a_cursor_is_a_number_that_goes_back_by_less_than_four() {
