@@ -7,8 +7,11 @@ fn rest(server: &Server) -> blocking::Client {
     blocking::Client::new(Client::new(&server.url()).unwrap()).unwrap()
 }
 
+/// What a server holds: name, value and revision of each key.
+type State = Vec<(String, Vec<u8>, u64)>;
+
 /// A server, asked by one protocol alone, and what it holds and counted afterwards.
-fn after(ask: impl FnOnce(&Server)) -> (Vec<(String, Vec<u8>, u64)>, [u64; 8]) {
+fn after(ask: impl FnOnce(&Server)) -> (State, [u64; 8]) {
     let server = Server::start();
     ask(&server);
     let client = rest(&server);

@@ -39,7 +39,7 @@ fn every_connection_is_in_the_list_until_it_ends() {
     );
     assert!(two.contains(" flags=x ") && two.contains(" multi=1 ") && two.contains(" lib-name=lib "), "{two}");
     assert_eq!(first.tell("CLIENT ID"), "(integer) 1");
-    assert_eq!(first.tell("CLIENT INFO").contains("id=1 "), true);
+    assert!(first.tell("CLIENT INFO").contains("id=1 "));
     assert_eq!(first.tell("CLIENT LIST ID 2").matches("id=").count(), 1);
     second.tell("QUIT");
     assert!(second.is_closed());
