@@ -8,6 +8,7 @@
 //! | **decide** by the newest commits, at NOW | refused; nothing to do; or it takes more room than was made: unlock, again |
 //! | build the records, find the slots, install nodes | no |
 //! | SEQ: has a record judged alive expired? was the store cleared, or closed? | take the nodes back; again, or refused |
+//! | SEQ: is it to be queued by now, for someone who began to watch? | take the nodes back; again |
 //! | SEQ: revision, queue, publish | no: this is the commit |
 //! | settle each key, unlock, retire what went | no |
 //!
@@ -58,6 +59,11 @@ impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
         Stop::Refused(error)
     }
+}
+
+/// Whether what was decided has the room that it takes.
+pub(crate) fn check_room(granted: &Demand, needed: Demand) -> Result<(), Stop> {
+    if granted.covers(&needed) || planted::is_at_disk(Bug::RoomByEstimate) { Ok(()) } else { Err(Stop::Short(needed)) }
 }
 
 /// What is decided for keys of a commit, each by its position.
@@ -158,13 +164,14 @@ fn try_one<'c>(
     let home = store.index.lock(root, hashed, &guard);
     let now_ms = store.sequence.now_ms();
     let current = Current::find(&store.index, &home, hashed, now_ms, &guard);
-    let premise = Premise { store, root, guard: &guard, ends_at_ms: current.ends_at_ms() };
     let Some(mutation) = decide(&current, Moment::new(store, now_ms))? else {
         let revision = last_under(store, root, &guard)?;
         return Ok(Committed { revision, changed: 0, counted: false });
     };
     let (change, expires_at_ms) = (mutation.change(key.as_bytes()), mutation.expires_at_ms());
-    let batch = store.journal.then(|| batch(&[mutation.effect(key)], reservation));
+    let batch = store.sequence.queues().then(|| batch(&[mutation.effect(key)], reservation));
+    let (ends_at_ms, is_queued) = (current.ends_at_ms(), batch.is_some());
+    let premise = Premise { store, root, guard: &guard, ends_at_ms, is_queued };
     let target = current.target.unwrap_or_else(|| {
         home.reserve(1, &guard);
         home.vacant(&store.index, hashed, &guard)
@@ -245,11 +252,12 @@ fn try_many<'c>(
 
     let commit = Commit::new();
     let mut delta = Delta::default();
-    let mut effects = Vec::with_capacity(if store.journal { mutations.len() } else { 0 });
+    let is_queued = store.sequence.queues();
+    let mut effects = Vec::with_capacity(if is_queued { mutations.len() } else { 0 });
     let mut targets: Vec<(Target<'_>, Option<u64>)> = Vec::with_capacity(mutations.len());
     for (at, mutation) in mutations {
         let (change, expires_at_ms) = (mutation.change(keys[at].as_bytes()), mutation.expires_at_ms());
-        if store.journal && !is_forgotten(&mutation) {
+        if is_queued && !is_forgotten(&mutation) {
             effects.push(mutation.effect(keys[at]));
         }
         current[at].count(&change, &mut delta);
@@ -264,10 +272,10 @@ fn try_many<'c>(
         target.install(change, Some(commit));
         targets.push((target, expires_at_ms));
     }
-    let batch = store.journal.then(|| batch(&effects, reservation));
+    let batch = is_queued.then(|| batch(&effects, reservation));
 
     let ends_at_ms = current.iter().filter_map(Current::ends_at_ms).min();
-    let premise = Premise { store, root, guard: &guard, ends_at_ms };
+    let premise = Premise { store, root, guard: &guard, ends_at_ms, is_queued };
     let mut seq = store.sequence.enter();
     if let Err(stop) = premise.check(&seq) {
         drop(seq);
@@ -304,6 +312,8 @@ struct Premise<'a> {
     guard: &'a Guard<'a>,
     /// When the first of the keys that were judged alive goes by itself.
     ends_at_ms: Option<u64>,
+    /// It has a batch to be queued, which it has not if nobody watched when it began.
+    is_queued: bool,
 }
 
 impl Premise<'_> {
@@ -311,7 +321,12 @@ impl Premise<'_> {
     fn check(&self, seq: &Seq<'_>) -> Result<(), Stop> {
         self.store.check_writable()?;
         let has_ended = self.ends_at_ms.is_some_and(|at| at <= seq.now_ms()) && !planted::is(Bug::NoExpiryRecheck);
-        if has_ended || !self.store.index.is_newest(self.root, self.guard) { Err(Stop::Again) } else { Ok(()) }
+        let is_missed = seq.queues() && !self.is_queued && !planted::is(Bug::QueueNotChecked);
+        if has_ended || is_missed || !self.store.index.is_newest(self.root, self.guard) {
+            Err(Stop::Again)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -369,7 +384,7 @@ fn is_forgotten(mutation: &Mutation<'_>) -> bool {
     planted::is_at_disk(Bug::SweepNotJournalled) && matches!(mutation, Mutation::Delete(Reason::Expired))
 }
 
-/// A commit as the journal has it, encoded before it has a revision.
+/// A commit as the journal and who watches have it, encoded before it has a revision.
 fn batch(effects: &[Effect<'_>], reservation: Option<Reservation>) -> Box<Batch> {
     Batch::new(Encoded::new(effects).expect("a size that is too large was refused before"), reservation)
 }
@@ -396,7 +411,7 @@ pub(crate) fn after_commit(store: &Store, worker: &mut Worker, counted: &[Hashed
     if !counted.is_empty() {
         store.index.resize_due(counted, &worker.reader.pin(), &mut worker.trash);
     }
-    if store.journal {
+    if store.sequence.queues() {
         store.waiting.ring();
     }
     settle::settle_due(store, worker, SETTLED_IN_PASSING);

@@ -17,9 +17,10 @@
 //! # The door
 //!
 //! [`Engine::execute`] carries out a command. [`Engine::get_with`] shows a value without copying it, [`Engine::get_many`] looks
-//! many keys up with their memory asked for ahead. [`Engine::view`] and [`Engine::update`] are transactions of many calls, each of
-//! which carries out commands, too ([`View::execute`], [`Update::execute`]). Each thread that serves brings a [`Worker`]: its counters, its pin, its retired memory. The engine never sees a socket, and reads no clock,
-//! no randomness and no environment: time comes by [`Engine::tick`], the rest in [`Config`].
+//! many keys up with their memory asked for ahead. [`Engine::view`] and [`Engine::update`] are transactions of many calls, in
+//! which commands are carried out, too ([`View::execute`], [`Update::execute`]). Each thread that serves brings a [`Worker`]: its
+//! counters, its pin, its retired memory. The engine never sees a socket, and reads no clock, no randomness and no environment:
+//! time comes by [`Engine::tick`], the rest in [`Config`].
 //!
 //! # The commit protocol
 //!
@@ -66,14 +67,14 @@
 //! no change to their bucket), that is the state at the highest revision seen. Otherwise it pins a read point, as views do.
 //! Updates lock what they read together with what they write, and ask that nothing they read has changed.
 //!
-//! **What looks before it writes.** A rule ([`Command::Modify`](kvd_types::Command::Modify)) is applied, and a transaction of one request
-//! carried out, under the locks of the homes of all keys it names (`commit`: *decide*). So it is in conflict with nobody and never
-//! tried again for another's sake. How long the result is shows only there: if it takes more room than was made, everything is
-//! unlocked, room is made, and it begins again. The journal gets results, never rules.
+//! **What looks before it writes.** A rule ([`Modify`](kvd_types::Modify)) is applied, and a transaction of one request carried
+//! out, under the locks of the homes of all keys it names (`commit`: *decide*). So it is in conflict with nobody, and never tried
+//! again for another's sake. How long the result is shows only there: if it takes more room than was made, all is unlocked, room
+//! is made, and it begins again. The journal gets results, never rules.
 //!
-//! | | reads | writes | ends in a conflict |
+//! | | reads | writes | a conflict |
 //! |---|---|---|---|
-//! | [`Command::Transaction`](kvd_types::Command::Transaction) | the newest commits, under the locks | on top, then one commit | never |
+//! | [`Transaction`](kvd_types::Transaction) | the newest commits, locked | on top, then one commit | never |
 //! | [`Update`] | the state of its revision | on top, then one commit | if what an answer told of has changed |
 //! | [`View`] | the state of its revision | none | never |
 //!
@@ -95,6 +96,13 @@
 //! command has which. Snapshots walk the index while it is in use ([`SnapshotRun`]); with the journal's tail they are one
 //! revision.
 //!
+//! # Watching
+//!
+//! [`Engine::watch`] shows every commit from a place on, in order, as far as readers see it. The rounds of the flusher hand on
+//! the batches that the journal was given, and the newest are kept in memory (`changes`): a watch has no queue of its own, so a
+//! slow one costs nothing, and loses its place when that is not kept any more. A store without a journal begins to queue its
+//! commits when the first watch begins.
+//!
 //! # Reclamation
 //!
 //! | state of a record | who can reach it | how it gets there |
@@ -107,6 +115,7 @@
 //! A pin is one plain store to a line of the worker's own; how that can be enough without a fence is told in `reclaim`. Epoch
 //! pins last one call; transactions hold read points, which keep versions of what changes but no epoch.
 
+mod changes;
 mod clear;
 mod commit;
 mod current;
@@ -139,13 +148,15 @@ mod waiting;
 mod walk;
 mod write;
 
+pub use changes::{Change, NotKept, Watch};
 pub use engine::{Config, Engine, Worker};
 pub use flusher::Durability;
+pub use kvd_journal::Place;
 pub use read::Found;
 pub use recover::Loading;
 pub use sequence::{Batch, Visibility};
 pub use snapshot::{SnapshotRun, Snapshotted};
-pub use stats::{Operations, Stats, Totals};
+pub use stats::{Operations, Stats, Totals, Watching};
 pub use transaction::{Update, View};
 pub use waiting::Reached;
 

@@ -11,7 +11,7 @@ use kvd_types::{
     Check, Command, Entry, Error, ItemFailure, Key, Modify, OnFailure, Reply, Revision, Rule, Transaction, Transfer,
 };
 
-use crate::commit::{self, Mutations, Stop};
+use crate::commit::{self, Mutations};
 use crate::current::Current;
 use crate::engine::{Store, Worker};
 use crate::moment::Moment;
@@ -68,9 +68,7 @@ fn run(store: &Store, worker: &mut Worker, transaction: &Transaction<'_>) -> Res
         let mutations = keys.mutations();
         let needed =
             mutations.iter().fold(Demand::NONE, |needed, (at, mutation)| needed.mutation(named.keys[*at], mutation));
-        if !demand.covers(&needed) {
-            return Err(Stop::Short(needed));
-        }
+        commit::check_room(demand, needed)?;
         outcome = Some(Outcome { failed_checks, replies, tally: keys.tally });
         Ok(mutations)
     })?;

@@ -5,7 +5,7 @@
 //! | | below | on top becomes |
 //! |---|---|---|
 //! | one-shot transaction (`one_shot`) | the newest commits, locked | the commit that holds the locks |
-//! | interactive (`transaction`) | the state of its revision; what was looked at is remembered | a commit that asks for it again |
+//! | interactive (`transaction`) | the state of its revision; every look is remembered | a commit that asks for it again |
 
 use std::borrow::Cow;
 

@@ -69,6 +69,7 @@ impl Engine {
         let report = replayed.report().clone();
         let writer = replayed.resume(now_ms)?;
         store.sequence.resume(writer.last(), writer.now_ms());
+        store.changes.resume(writer.last());
         let journal = Journal::new(writer, options.policy, report.journal_bytes, report.snapshot);
         assert!(store.durable.set(journal).is_ok(), "a store is recovered once");
         Ok((engine, report))

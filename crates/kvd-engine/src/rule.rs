@@ -1,8 +1,8 @@
 //! Rules: how a value or an expiry follows from what a key holds. Knows nothing of keys, of locks or of commits.
 //!
 //! # Sums of fractions
-//! A decimal fraction is seldom a number that 64 bits hold: 0.1 + 0.2 comes to 0.30000000000000004. So a sum is known up to half a
-//! unit in the last place of each of its parts and of itself, and of all decimals that near the shortest is stored: 0.3.
+//! A decimal fraction is seldom a number that 64 bits hold: 0.1 + 0.2 comes to 0.30000000000000004. So a sum is known up to half
+//! a unit in the last place of each of its parts and of itself, and of all decimals that near the shortest is stored: 0.3.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kvd_types::{Entry, Error, ExpiryCondition, Limits, Rule, Ttl};

@@ -17,8 +17,19 @@ pub struct Stats {
     pub totals: Totals,
     /// The newest commit.
     pub revision: Revision,
+    /// Who watches the store's commits.
+    pub watching: Watching,
     /// How often keys were found to collide by intent, and moved to where that is of no use.
     pub rekeyed: u64,
+}
+
+/// Who watches the store's commits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watching {
+    /// Watches there are now.
+    pub watches: u64,
+    /// Watches that lost their place since the process began: they were slower than the commits.
+    pub lagged: u64,
 }
 
 /// Sizes of what is stored.
@@ -38,6 +49,8 @@ pub struct Totals {
     pub history_bytes: u64,
     /// Unlinked, and not freed yet because a reader may still look at it.
     pub retired_bytes: u64,
+    /// The newest commits, kept for who watches. What of them the store has as well is counted twice.
+    pub watch_bytes: u64,
     /// What open read-write transactions remember of keys and values.
     pub transactions_bytes: u64,
 }
@@ -45,7 +58,8 @@ pub struct Totals {
 impl Totals {
     /// Everything together.
     pub fn memory_bytes(&self) -> u64 {
-        self.data_bytes() + self.index_bytes + self.history_bytes + self.retired_bytes + self.transactions_bytes
+        let beside = self.history_bytes + self.retired_bytes + self.watch_bytes + self.transactions_bytes;
+        self.data_bytes() + self.index_bytes + beside
     }
 
     /// The newest versions.

@@ -200,8 +200,10 @@ impl Update {
 
     fn run(&mut self, store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
         store.limits.check(command)?;
-        store.check_open()?;
-        room::make(store, worker, one_shot::demand(std::slice::from_ref(command)).memory_bytes)?;
+        let needed = one_shot::demand(std::slice::from_ref(command)).memory_bytes;
+        if needed > 0 {
+            room::make(store, worker, needed)?;
+        }
         let tally = self.tally;
         let mut session = Session { update: self, worker, replaced: Vec::new() };
         let result = overlay::execute(&mut session, store, command);

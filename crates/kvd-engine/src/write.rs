@@ -3,7 +3,7 @@
 
 use kvd_types::{Delete, Entry, Error, Key, Modify, Reason, Reply, Revision, Rule, Set, Ttl};
 
-use crate::commit::{self, Stop};
+use crate::commit;
 use crate::current::Current;
 use crate::engine::{Store, Worker};
 use crate::index::Version;
@@ -109,8 +109,8 @@ pub(crate) fn modify(store: &Store, worker: &mut Worker, modify: &Modify<'_>) ->
             return Ok(None);
         }
         let mutation = Mutation::to(entry.as_ref());
-        let needed = Demand::NONE.mutation(&modify.key, &mutation);
-        if demand.covers(&needed) { Ok(Some(mutation)) } else { Err(Stop::Short(needed)) }
+        commit::check_room(demand, Demand::NONE.mutation(&modify.key, &mutation))?;
+        Ok(Some(mutation))
     })?;
     let changed = committed.changed > 0;
     if let Some(entry) = entry.as_mut().filter(|_| changed) {

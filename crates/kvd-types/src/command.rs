@@ -88,7 +88,7 @@ pub enum Ttl {
     Default,
     /// Never.
     None,
-    /// When the value it replaces would have gone; never, if there is none.
+    /// When the value it replaces would have gone; by default, if there is none.
     Keep,
     /// This long after the commit's time.
     Ms(u64),

@@ -1,11 +1,13 @@
 //! One life of a store, from its start until the power goes or it stops: commands, time, sweeps, transactions, rounds of the
-//! flusher and snapshots in any order, on one thread. Each answer is told to the oracle when the store says that it may leave.
+//! flusher and snapshots in any order, on one thread, with someone who watches. Each answer is told to the oracle when the store
+//! says that it may leave.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use kvd_engine::{Config, Engine, Worker};
+use kvd_engine::{Config, Engine, Watch, Worker};
 use kvd_journal::{Error as JournalError, Options, Policy, Recovery, Report};
 use kvd_testkit::crash::{self, Ended};
 use kvd_testkit::disk::{Geometry, SimDisk};
@@ -55,6 +57,7 @@ struct Life<'w> {
     policy: Policy,
     engine: Engine,
     worker: Worker,
+    watch: Watch,
     model: Model,
     now_ms: u64,
     /// Answers: when they may leave, and the revision that they tell of.
@@ -156,6 +159,7 @@ impl crash::Workload for Workload {
             disk,
             oracle,
             policy: self.options.policy,
+            watch: engine.watch(None).expect("the next commit is to come"),
             engine,
             worker,
             model: Model::new(last, state),
@@ -168,7 +172,10 @@ impl crash::Workload for Workload {
             life.run(&Command::MultiSet { sets })?;
         }
         for _ in 0..self.steps {
-            life.step()?;
+            let stepped = life.step();
+            // Also when the power went: what is to be seen now could be seen a moment before.
+            life.watch()?;
+            stepped?;
             life.answer();
         }
         life.end()
@@ -326,6 +333,23 @@ impl Life<'_> {
         }
         if self.policy == Policy::Always {
             self.oracle.acknowledged(visible);
+        }
+        Ok(())
+    }
+
+    /// Who watches sees each commit once, in order; and what it has seen, a reader has.
+    fn watch(&mut self) -> Result<(), Ended> {
+        while let Poll::Ready(commits) = self.watch.poll_commits(&mut Context::from_waker(Waker::noop()), 3) {
+            for commit in commits.expect("far more is kept than is written here") {
+                let (revision, place) = (commit.revision(), self.watch.place());
+                if revision.0 != place.0 + 1 || self.model.at(revision).is_none() {
+                    return broken(format!("commit {revision} is shown after {place}"));
+                }
+                self.watch.saw(revision);
+                if self.policy == Policy::Always {
+                    self.oracle.acknowledged(revision);
+                }
+            }
         }
         Ok(())
     }

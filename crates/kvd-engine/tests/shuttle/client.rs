@@ -75,6 +75,10 @@ pub(crate) fn put_if(key_number: u64, value: u64, condition: Condition) -> Set<'
     Set { condition, ..put(key_number, value) }
 }
 
+pub(crate) fn increment(key_number: u64, by: i64) -> Command<'static> {
+    Command::Modify(Modify { key: key(key_number), rule: Rule::Increment { by }, condition: Condition::Always })
+}
+
 fn found(entry: Option<Entry>) -> Found {
     entry.map(|entry| (value_of(&entry.value), entry.revision.0))
 }
@@ -186,11 +190,15 @@ impl Client {
 
     /// Adds to a number. Returns the sum, and the commit's revision.
     pub(crate) fn increment(&mut self, number: u64, by: i64) -> (u64, u64) {
-        let modify = Modify { key: key(number), rule: Rule::Increment { by }, condition: Condition::Always };
-        match self.execute(&Command::Modify(modify)).unwrap() {
+        match self.execute(&increment(number, by)).unwrap() {
             Reply::Modified { entry, revision, changed: true } => (found(entry).unwrap().0, revision.0),
             other => panic!("no answer to an increment: {other:?}"),
         }
+    }
+
+    /// The same inside an update.
+    pub(crate) fn increment_inside(&mut self, update: &mut Update, number: u64, by: i64) {
+        update.execute(&self.engine, &mut self.worker, &increment(number, by)).unwrap();
     }
 
     /// Sets some keys if all of these are absent. None if one is not.

@@ -20,3 +20,4 @@ mod run;
 mod structure;
 mod time;
 mod transactions;
+mod watching;

@@ -4,7 +4,7 @@
 use kvd_engine::{Bug, Visibility};
 use kvd_types::*;
 
-use crate::client::{Client, Journal, key, open, open_with_two_far_apart, spawn};
+use crate::client::{Client, Journal, increment, key, open, open_with_two_far_apart, spawn};
 use crate::run::{catches, passes};
 
 const X: u64 = 1;
@@ -81,13 +81,8 @@ fn reads_are_of_the_commit() {
     Client::new(&engine).multi_set(&[(X, 1), (Y, 1)]);
     let writer = spawn(&engine, |client| [client.multi_set(&[(X, 2), (Y, 2)]), client.multi_set(&[(X, 3), (Y, 3)])]);
     let reader = spawn(&engine, |client| {
-        let add = |number| Modify { key: key(number), rule: Rule::Increment { by: 10 }, condition: Condition::Always };
-        let commands = vec![
-            Command::Get { key: key(X) },
-            Command::Get { key: key(Y) },
-            Command::Modify(add(X)),
-            Command::Modify(add(Y)),
-        ];
+        let get = |number| Command::Get { key: key(number) };
+        let commands = vec![get(X), get(Y), increment(X, 10), increment(Y, 10)];
         let (checks, otherwise, on_failure) = (vec![], None, OnFailure::Abort);
         let transaction = Transaction { checks, commands, otherwise, on_failure };
         let Ok(Reply::Transaction { revision, replies, .. }) = client.execute(&Command::Transaction(transaction))

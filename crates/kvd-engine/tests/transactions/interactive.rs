@@ -1,5 +1,5 @@
-//! Random commands inside an update, while others commit: each answer is that of the model at the update's revision, and it commits
-//! if nothing that an answer has told of was changed. A command that is refused leaves nothing.
+//! Random commands inside an update, while others commit: each answer is that of the model at the update's revision, and it
+//! commits if nothing that an answer has told of was changed. A command that is refused leaves nothing.
 
 use std::collections::BTreeSet;
 

@@ -274,7 +274,9 @@ impl Run<'_> {
                 let outcome = self.transfer(transfer);
                 Ok(Reply::Transferred { revision, outcome })
             }
-            Command::Transaction(_) | Command::List(_) | Command::Clear => Err(Error::NotInTransaction { what: "" }),
+            Command::Transaction(_) | Command::List(_) | Command::ListSorted(_) | Command::Clear => {
+                Err(Error::NotInTransaction { what: "" })
+            }
         }
     }
 

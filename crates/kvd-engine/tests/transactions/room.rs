@@ -1,5 +1,5 @@
-//! Room for what shows only under the locks: a result that is longer than was thought gets its room before anything happens, or is
-//! refused. What open transactions remember is counted.
+//! Room for what shows only under the locks: a result that is longer than was thought gets its room before anything happens, or
+//! is refused. What open transactions remember is counted.
 
 use bytes::Bytes;
 use kvd_engine::{Config, Engine, Worker};

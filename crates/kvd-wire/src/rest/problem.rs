@@ -12,7 +12,7 @@ use super::batch::{Format, encode_problem};
 use super::code::{
     BAD_CURSOR, BUSY, CLOSED, Code, INTERNAL, INVALID_ITEM, JOURNAL_FAILED, LIMIT_EXCEEDED, LOADING, MALFORMED_BODY,
     METHOD_NOT_ALLOWED, NO_ROOM, NOT_FOUND, OUTCOME_UNKNOWN, PAGE_LIMIT_EXCEEDED, RANGE_NOT_SATISFIABLE,
-    REQUEST_TIMEOUT, TOO_MANY_TRANSACTIONS, TRANSACTION_ENDED, TX_BUSY, UNSUPPORTED,
+    REQUEST_TIMEOUT, SNAPSHOT_TOO_OLD, TOO_MANY_TRANSACTIONS, TRANSACTION_ENDED, TX_BUSY, UNSUPPORTED,
 };
 use super::response::KVD_REVISION;
 
@@ -130,6 +130,11 @@ impl Problem {
     /// 400: the body ended before its announced end, or its chunks are broken.
     pub fn incomplete_body() -> Problem {
         Problem::new(MALFORMED_BODY, "the request's body did not arrive whole")
+    }
+
+    /// 410: commits that a watch asks for are not kept; `detail` says which are.
+    pub fn commits_not_kept(detail: String) -> Problem {
+        Problem::new(SNAPSHOT_TOO_OLD, detail)
     }
 
     /// 408: the rest of the request did not come in time.

@@ -1,11 +1,13 @@
 //! The part of a URL after `?`, both directions. Fields are percent-decoded once, `+` is a plus; a field that a route does
-//! not know, or that comes twice, is refused. Knows the fields of lists; those of single keys are read in `one_key`.
+//! not know, or that comes twice, is refused. Knows the fields of lists, and how keys and revisions are written; those of single
+//! keys are read in `one_key`.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use kvd_types::{Command, Cursor, Epoch, Key, KeyTooLong, LIST_ITEMS_DEFAULT, List, ListSorted, ListValues};
+use kvd_types::{Command, Cursor, Epoch, Key, KeyTooLong, LIST_ITEMS_DEFAULT, List, ListSorted, ListValues, Revision};
 use percent_encoding::{percent_encode, utf8_percent_encode};
 
 use super::code::{BAD_CURSOR, BAD_QUERY, UNSUPPORTED};
@@ -52,6 +54,14 @@ pub fn for_deletion(prefix: &[u8]) -> String {
         _ => url.extend(["prefix=", &percent_encode(prefix, RESERVED).to_string()]),
     }
     url
+}
+
+/// The path and query of a watch of the keys with a prefix, for clients; from a revision on, or from what comes next.
+pub fn for_watch(prefix: &[u8], from: Option<Revision>) -> String {
+    let prefix = (!prefix.is_empty()).then(|| format!("prefix={}", percent_encode(prefix, RESERVED)));
+    let from = from.map(|from| format!("from={from}"));
+    let fields: Vec<String> = prefix.into_iter().chain(from).collect();
+    if fields.is_empty() { "/v1/watch".to_owned() } else { format!("/v1/watch?{}", fields.join("&")) }
 }
 
 fn push_page(url: &mut String, prefix: &[u8], limit: Option<usize>, cursor: Option<&str>) {
@@ -112,7 +122,7 @@ impl<'a> Query<'a> {
 
     /// The list that is asked for: sorted if it says so, and with a delimiter.
     pub(crate) fn take_list(&mut self) -> Result<Command<'a>, Problem> {
-        let prefix = self.take_prefix()?.unwrap_or(Key::empty());
+        let prefix = self.take_key("prefix", "prefix_b64")?.unwrap_or(Key::empty());
         let limit = self.take("limit").as_deref().map_or(Ok(LIST_ITEMS_DEFAULT), parse_limit)?;
         let values = self.take("values").as_deref().map_or(Ok(ListValues::default()), parse_values)?;
         let cursor = self.take("cursor");
@@ -141,23 +151,36 @@ impl<'a> Query<'a> {
             Some(b"true") => true,
             Some(_) => return Err(Problem::new(BAD_QUERY, "`all` can only be true")),
         };
-        match (self.take_prefix()?, all) {
+        match (self.take_key("prefix", "prefix_b64")?, all) {
             (Some(prefix), false) if !prefix.is_empty() => Ok(Some(prefix)),
             (None, true) => Ok(None),
             _ => Err(Problem::new(BAD_QUERY, "say what to delete: `prefix`, not empty, or `all=true` for every key")),
         }
     }
 
-    /// None where none is named, which usually means the empty one.
-    fn take_prefix(&mut self) -> Result<Option<Key<'a>>, Problem> {
-        match (self.take("prefix"), self.take("prefix_b64")) {
+    /// A key, or a part of one, that is given as it is or in base64url.
+    pub(crate) fn take_key(&mut self, plain: &str, base64: &str) -> Result<Option<Key<'a>>, Problem> {
+        match (self.take(plain), self.take(base64)) {
             (None, None) => Ok(None),
-            (Some(prefix), None) => key_of(prefix, "prefix").map(Some),
-            (None, Some(base64)) => {
-                let text = String::from_utf8_lossy(&base64);
-                decode_base64url(&text).map(Some).map_err(|why| Problem::new(BAD_QUERY, format!("`prefix_b64`: {why}")))
+            (Some(key), None) => {
+                let refuse = |why: KeyTooLong| Problem::new(BAD_QUERY, format!("`{plain}`: {why}"));
+                Key::new(key).map(Some).map_err(refuse)
             }
-            (Some(_), Some(_)) => Err(Problem::new(BAD_QUERY, "`prefix` and `prefix_b64` exclude each other")),
+            (None, Some(text)) => {
+                let text = String::from_utf8_lossy(&text);
+                let refuse = |why| Problem::new(BAD_QUERY, format!("`{base64}`: {why}"));
+                decode_base64url(&text).map(Some).map_err(refuse)
+            }
+            (Some(_), Some(_)) => Err(Problem::new(BAD_QUERY, format!("`{plain}` and `{base64}` exclude each other"))),
+        }
+    }
+
+    /// A revision, in decimal.
+    pub(crate) fn take_revision(&mut self, name: &str) -> Result<Option<Revision>, Problem> {
+        let Some(text) = self.take(name) else { return Ok(None) };
+        match digits(&text) {
+            Some(revision) => Ok(Some(Revision(revision))),
+            None => Err(Problem::new(BAD_QUERY, format!("`{name}` is a revision, a decimal number"))),
         }
     }
 
@@ -177,11 +200,16 @@ fn key_of<'a>(text: Text<'a>, field: &str) -> Result<Key<'a>, Problem> {
 }
 
 fn parse_limit(text: &[u8]) -> Result<usize, Problem> {
-    let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    match digits.and_then(|text| text.parse().ok()) {
+    match digits(text) {
         Some(limit) if limit > 0 => Ok(limit),
         _ => Err(Problem::new(BAD_QUERY, "`limit` is a decimal number, at least 1")),
     }
+}
+
+/// A number that is written with digits alone.
+pub(super) fn digits<T: FromStr>(text: &[u8]) -> Option<T> {
+    let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok()
 }
 
 const VALUES: [(ListValues, &str); 3] =

@@ -19,6 +19,7 @@ use super::query::Query;
 use super::range::ByteRange;
 use super::response::{Answer, Read, Returning};
 use super::transaction::{self, Mode, TransactionId};
+use super::watch::Watch;
 
 /// A request whose body, if it has one, is still to be read.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub enum Operation<'a> {
     Commit(TransactionId),
     /// `DELETE /v1/tx/{id}`
     RollBack(TransactionId),
+    /// `GET /v1/watch`
+    Watch(Watch<'a>),
     /// `GET /v1/stats`
     Stats,
     /// `GET /v1/info`
@@ -180,6 +183,7 @@ pub fn parse<'a>(method: &Method, uri: &'a Uri, headers: &HeaderMap, limits: &Li
             Operation::Commit(id.ok_or_else(Problem::transaction_ended)?)
         }
         Route::Transaction(id) => Operation::RollBack(id.ok_or_else(Problem::transaction_ended)?),
+        Route::Watch => Operation::Watch(Watch::read(&mut query, headers)?),
         Route::Stats => {
             answer.format = answer_format(headers, Format::Json)?;
             Operation::Stats
@@ -210,6 +214,7 @@ enum Route<'a> {
     Commit(Option<TransactionId>),
     /// As above.
     Transaction(Option<TransactionId>),
+    Watch,
     Stats,
     Info,
     Snapshot,
@@ -223,7 +228,6 @@ const UNBUILT: &[&str] = &[
     "/v1/history64/",
     "/v1/rollback/",
     "/v1/rollback64/",
-    "/v1/watch",
     "/v1/export",
     "/v1/import",
     "/v1/admin/",
@@ -258,6 +262,7 @@ impl<'a> Route<'a> {
             "/v1/mget" => Ok(Route::Batch(Verb::Get)),
             "/v1/mset" => Ok(Route::Batch(Verb::Set)),
             "/v1/mdelete" => Ok(Route::Batch(Verb::Delete)),
+            "/v1/watch" => Ok(Route::Watch),
             "/v1/stats" => Ok(Route::Stats),
             "/v1/info" => Ok(Route::Info),
             "/v1/admin/snapshot" => Ok(Route::Snapshot),
@@ -276,7 +281,7 @@ impl<'a> Route<'a> {
             }
             Route::Transaction(_) => &[Method::DELETE],
             Route::List => &[Method::GET, Method::HEAD, Method::DELETE],
-            Route::Stats | Route::Info | Route::Healthz | Route::Readyz => &[Method::GET, Method::HEAD],
+            Route::Watch | Route::Stats | Route::Info | Route::Healthz | Route::Readyz => &[Method::GET, Method::HEAD],
         };
         if allowed.contains(method) { Ok(()) } else { Err(Problem::method_not_allowed(allowed)) }
     }

@@ -183,6 +183,11 @@ impl Answer {
         response
     }
 
+    /// Whether the answer is to have no body, since HEAD asks.
+    pub fn is_head(&self) -> bool {
+        self.head
+    }
+
     /// The answer to `GET /v1/stats`.
     pub fn stats(&self, stats: &StatsAnswer) -> Response<Bytes> {
         self.message(Revision(stats.revision), stats)

@@ -291,7 +291,7 @@ fn stats_have_every_field_of_the_contract() {
         r#"{"keys":3,"value_bytes":9,"key_bytes":12,"ops":{"get":7,"set":3,"delete":1,"total":11},"hits":5,"misses":2,"#,
         r#""delete_misses":0,"rejected":0,"expired":0,"evicted":0,"expiry_lag_ms":0,"#,
         r#""memory":{"used":4096,"limit":null,"index":0,"history":0,"retired":0,"buffers":0,"rss":8192},"#,
-        r#""connections":0,"transactions":0,"uptime_s":60,"revision":57,"#,
+        r#""connections":0,"transactions":0,"watch":{"watches":0,"lagged":0,"retained_bytes":0},"uptime_s":60,"revision":57,"#,
         r#""durability":{"policy":"in-memory","revision_durable":null,"journal_bytes":0,"snapshot_revision":null,"#,
         r#""loaded_keys":0,"loaded_bytes":0,"error":null}}"#,
     );

@@ -353,6 +353,7 @@ fn a_body_comes_in_a_format_that_is_known() {
     for content_type in refused {
         let problem = refusal("POST /v1/mset", &[("content-type", content_type)]);
         assert_eq!(status_and_code(&problem), (415, "unsupported-media-type"), "{content_type}");
+        assert!(problem.detail().contains(&format!("`{content_type}`")), "what arrived is not in {}", problem.detail());
     }
     for line in ["POST /v1/mget", "PUT /v1/keys/a"] {
         let problem = refusal(line, &[("content-encoding", "gzip")]);

@@ -15,3 +15,4 @@ mod routes;
 mod strategies;
 mod support;
 mod transactions;
+mod watch;

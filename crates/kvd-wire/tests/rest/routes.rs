@@ -94,6 +94,7 @@ fn every_route_takes_its_methods_and_names_them_to_others() {
         ("/v1/mget", "POST"),
         ("/v1/mset", "POST"),
         ("/v1/mdelete", "POST"),
+        ("/v1/watch", "GET, HEAD"),
         ("/v1/stats", "GET, HEAD"),
         ("/v1/info", "GET, HEAD"),
         ("/healthz", "GET, HEAD"),
@@ -139,6 +140,7 @@ fn each_route_is_the_operation_it_says() {
                 Operation::RollBack(_) => "roll back",
                 Operation::Put(_) => "put",
                 Operation::Batch(_) => "batch",
+                Operation::Watch(_) => "watch",
                 Operation::Stats => "stats",
                 Operation::Info => "info",
                 Operation::Healthz => "healthz",
@@ -169,6 +171,7 @@ fn each_route_is_the_operation_it_says() {
         ("POST /v1/mget", "batch", Some(Limit::BatchBytes)),
         ("POST /v1/mset", "batch", Some(Limit::BatchBytes)),
         ("POST /v1/mdelete", "batch", Some(Limit::BatchBytes)),
+        ("GET /v1/watch", "watch", None),
         ("GET /v1/stats", "stats", None),
         ("GET /v1/info", "info", None),
         ("GET /healthz", "healthz", None),
@@ -218,7 +221,6 @@ fn what_a_later_version_brings_is_refused_by_name() {
         "GET /v1/history64/YQ",
         "POST /v1/rollback/a",
         "POST /v1/rollback64/YQ",
-        "GET /v1/watch?prefix=a",
         "GET /v1/export",
         "POST /v1/import?mode=upsert",
         "GET /metrics",
@@ -255,7 +257,9 @@ fn headers_of_others_are_left_alone() {
 
 #[test]
 fn a_body_where_none_belongs_is_refused() {
-    for line in ["GET /v1/keys/a", "DELETE /v1/keys/a", "GET /v1/keys", "GET /v1/stats", "HEAD /v1/keys/a"] {
+    for line in
+        ["GET /v1/keys/a", "DELETE /v1/keys/a", "GET /v1/keys", "GET /v1/stats", "HEAD /v1/keys/a", "GET /v1/watch"]
+    {
         for header in [("Content-Length", "5"), ("Transfer-Encoding", "chunked")] {
             assert_eq!(status_and_code(&refusal(line, &[header])), (400, "unexpected-body"), "{line} {header:?}");
         }

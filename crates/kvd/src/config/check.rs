@@ -18,6 +18,9 @@ const HEADER_BYTES_MIN: usize = 8 << 10;
 /// Below it snapshots would follow each other without a pause.
 const SNAPSHOT_BYTES_MIN: usize = 1 << 20;
 
+/// Below it watches would lose their place while they are being written to.
+const WATCH_BYTES_MIN: usize = 1 << 20;
+
 /// Longer than any client waits. Keeps clocks' arithmetic far from its end.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -52,6 +55,7 @@ fn check_counts(settings: &Settings) -> Result<(), Problem> {
         ("limits.transactions_max", limits.transactions_max, 1, usize::MAX),
         ("limits.header_bytes_max", limits.header_bytes_max, HEADER_BYTES_MIN, usize::MAX),
         ("limits.connections_max", limits.connections_max, 1, usize::MAX),
+        ("watch.retain_bytes", settings.watch.retain_bytes, WATCH_BYTES_MIN, usize::MAX),
         ("storage.snapshot_journal_bytes", settings.storage.snapshot_journal_bytes, SNAPSHOT_BYTES_MIN, usize::MAX),
     ];
     for (key, value, min, max) in counts {

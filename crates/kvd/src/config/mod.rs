@@ -50,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// How data is kept there; none for a store that never touches the disk.
     pub(crate) durability: Option<Durability>,
+    /// Bytes of the newest commits that are kept for who watches.
+    pub(crate) watch_bytes: u64,
     /// What is logged, and how.
     pub(crate) log: Log,
 }
@@ -143,6 +145,7 @@ pub(crate) fn load(command_line: &CommandLine<'_>) -> Result<Loaded, ConfigError
             snapshot_journal_bytes: settings.storage.snapshot_journal_bytes as u64,
             snapshot_interval: settings.storage.snapshot_interval,
         }),
+        watch_bytes: settings.watch.retain_bytes as u64,
         log: settings.log,
     };
     Ok(Loaded { config, file: file.map(|(path, _)| path), layers })

@@ -25,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) resp: Resp,
     pub(crate) http: Http,
     pub(crate) storage: Storage,
+    pub(crate) watch: Watch,
     pub(crate) expiry: Expiry,
     #[serde(with = "LimitsTable")]
     pub(crate) limits: Limits,
@@ -84,6 +85,15 @@ pub(crate) struct Storage {
     pub(crate) snapshot_interval: Duration,
     /// Whether the user asked for a store that never touches the disk.
     pub(crate) in_memory: bool,
+}
+
+/// The `[watch]` table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Watch {
+    /// Bytes of the newest commits that are kept for who watches.
+    #[serde(with = "units::size")]
+    pub(crate) retain_bytes: usize,
 }
 
 /// The `[expiry]` table.
@@ -201,6 +211,12 @@ impl Default for Storage {
             snapshot_interval: Duration::from_secs(60 * 60),
             in_memory: false,
         }
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Watch { retain_bytes: 64 << 20 }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::fs;
 
 use kvd_engine::Engine;
-use kvd_wire::rest::batch::{DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer};
+use kvd_wire::rest::batch::{
+    DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer, WatchStats,
+};
 use kvd_wire::rest::problem::Problem;
 
 use super::shared::Shared;
@@ -20,7 +22,7 @@ pub(super) fn complaint(engine: &Engine) -> Option<Problem> {
 pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
     let stats = engine.stats();
     let (operations, totals) = (&stats.operations, &stats.totals);
-    let buffers = shared.inbound.used() as u64;
+    let inbound = shared.inbound.used() as u64;
     StatsAnswer {
         keys: totals.keys,
         value_bytes: totals.value_bytes,
@@ -38,16 +40,21 @@ pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
         expired: operations.expired,
         expiry_lag_ms: shared.expiry_lag_ms(),
         memory: MemoryStats {
-            used: totals.memory_bytes() + buffers,
+            used: totals.memory_bytes() + inbound,
             index: totals.index_bytes,
             history: totals.history_bytes,
             retired: totals.retired_bytes,
-            buffers,
+            buffers: inbound + totals.watch_bytes,
             rss: resident_bytes(),
             ..MemoryStats::default()
         },
         connections: shared.connections_open() as u64,
         transactions: shared.transactions.open() as u64,
+        watch: WatchStats {
+            watches: stats.watching.watches,
+            lagged: stats.watching.lagged,
+            retained_bytes: totals.watch_bytes,
+        },
         uptime_s: shared.started.elapsed().as_secs(),
         revision: stats.revision.0,
         durability: durability(shared, engine),
@@ -76,7 +83,9 @@ pub(super) fn info(shared: &Shared, engine: &Engine) -> InfoAnswer {
         revision: engine.revision().0,
         limits: InfoLimits::from(&shared.limits),
         default_ttl_ms: shared.default_ttl_ms,
-        features: ["batch", "cbor", "conditions", "list", "range", "transactions", "ttl"].map(Into::into).into(),
+        features: ["batch", "cbor", "conditions", "list", "range", "transactions", "ttl", "watch"]
+            .map(Into::into)
+            .into(),
         uptime_s: shared.started.elapsed().as_secs(),
     }
 }

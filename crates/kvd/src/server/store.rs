@@ -55,6 +55,7 @@ pub(super) fn open(config: &Config, shared: &Shared) -> anyhow::Result<Opened> {
         epoch,
         hash_key: [random()?, random()?],
         limits: config.limits.clone(),
+        watch_bytes: config.watch_bytes,
         transactions_max: config.limits.transactions_max,
         default_ttl_ms: config.default_ttl_ms,
         ..kvd_engine::Config::default()

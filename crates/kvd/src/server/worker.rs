@@ -147,11 +147,11 @@ async fn serve(
     let timeout = loop {
         tokio::select! {
             Some(connection) = incoming.recv() => services.begin(connection, &mut patience),
-            () = patience.sweep() => {}
+            now = patience.sweep() => services.rest.watches.sweep(now),
             timeout = &mut told_to_drain => break timeout,
         }
     };
-    let shared = Arc::clone(&services.shared);
+    let (shared, rest) = (Arc::clone(&services.shared), Rc::clone(&services.rest));
     let open = || shared.connections[index].open();
     let Ok(timeout) = timeout else {
         // The main thread is gone without a word, and the process with it.
@@ -159,7 +159,7 @@ async fn serve(
     };
     let sweeping = async {
         loop {
-            patience.sweep().await;
+            rest.watches.sweep(patience.sweep().await);
         }
     };
     tokio::select! {

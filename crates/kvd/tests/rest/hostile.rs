@@ -117,7 +117,7 @@ fn well_formed_nonsense_is_answered_with_what_is_wrong() {
         ("POST /v1/incr/a", b"x", 400),
         ("PUT /v1/ttl/a", b"", 400),
         ("GET /v1/ttl/a", b"", 404),
-        ("GET /v1/watch", b"", 404),
+        ("GET /v1/watch?from=x", b"", 400),
         ("POST /v1/mget\nContent-Type: text/plain\n", b"{}", 415),
         ("POST /v1/mget\nContent-Type: application/json\nAccept: text/html\n", b"{\"keys\":[]}", 406),
     ] {

@@ -17,3 +17,4 @@ mod stopping;
 mod support;
 mod transactions;
 mod txn;
+mod watching;

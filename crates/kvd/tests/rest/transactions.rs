@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kvd_testkit::{RawConnection, RawResponse, Server};
 
-use crate::support::{Transaction, ask, begin, code, json, request};
+use crate::support::{Session, Transaction, ask, begin, code, json, request};
 
 fn status_and_code(response: &RawResponse) -> (u16, String) {
     (response.status, code(response))
@@ -141,6 +141,22 @@ fn a_list_in_a_read_only_transaction_is_one_revision_over_the_whole_walk() {
     let sorted = json(&open.ask("GET /v1/keys?sort=key&limit=2&values=none", b""));
     assert_eq!(sorted["items"], serde_json::json!([{"key":"k00"},{"key":"k01"}]));
     assert_eq!(open.commit().status, 200);
+}
+
+#[test]
+fn any_thread_serves_any_transaction() {
+    let server = Server::start_with(&["--workers", "2"]);
+    // Connections that are open at one time are shared out evenly.
+    let mut sessions = [Session::open(server.address()), Session::open(server.address())];
+    sessions.iter_mut().for_each(|session| assert_eq!(session.ask("GET /healthz", b"").status, 200));
+    let open = begin(server.address(), "read-write");
+    let header = format!("Kvd-Tx: {}\n", open.id);
+    for n in 1..=20 {
+        let sum = sessions[n % 2].ask(&format!("POST /v1/incr/n\n{header}"), b"");
+        assert_eq!(json(&sum)["value"], n);
+    }
+    assert_eq!(sessions[0].ask(&format!("POST /v1/tx/{}/commit", open.id), b"").status, 200);
+    assert_eq!(sessions[1].ask("GET /v1/keys/n", b"").text(), "20");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::answer::{
     Found, GetItem, ItemMeta, ListAnswer, ListItem, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, SetItem,
 };
 use super::codec::{InvalidMessage, decode, encode};
+use super::commit::WatchLagged;
 use super::field::{Base64, EtagText, MediaType, Plain, PlainOrNumber, pair, present, unpair};
 use super::report::{InfoAnswer, StatsAnswer};
 use super::transaction_answer::{
@@ -381,4 +382,4 @@ macro_rules! plain_messages {
     )*};
 }
 
-plain_messages!(MultiDeleteAnswer, StatsAnswer, InfoAnswer, BeginAnswer, CommitAnswer, DeletePrefixAnswer);
+plain_messages!(MultiDeleteAnswer, StatsAnswer, InfoAnswer, BeginAnswer, CommitAnswer, DeletePrefixAnswer, WatchLagged);

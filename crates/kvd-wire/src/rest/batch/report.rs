@@ -39,6 +39,8 @@ pub struct StatsAnswer {
     pub connections: u64,
     /// Open transactions.
     pub transactions: u64,
+    /// Who watches.
+    pub watch: WatchStats,
     /// Since the process started.
     pub uptime_s: u64,
     /// The newest commit.
@@ -60,6 +62,17 @@ pub struct OperationStats {
     pub total: u64,
 }
 
+/// Who watches commits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchStats {
+    /// Open watches.
+    pub watches: u64,
+    /// Watches that were too slow, and lost their place.
+    pub lagged: u64,
+    /// Bytes of the commits that are kept for them.
+    pub retained_bytes: u64,
+}
+
 /// Where memory goes, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryStats {
@@ -73,7 +86,7 @@ pub struct MemoryStats {
     pub history: u64,
     /// Removed, waiting for their last reader.
     pub retired: u64,
-    /// Requests and answers under way.
+    /// Requests and answers under way, and commits kept for who watches.
     pub buffers: u64,
     /// The process's resident set, as the system tells it; null where it doesn't.
     pub rss: Option<u64>,
