@@ -3,11 +3,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use kvd_types::{Command, Epoch, Error, Limits, Reply, Revision};
+use kvd_types::{Command, Cursor, Epoch, Error, Limits, Reply, Revision};
 
 use crate::changes::Changes;
 use crate::flusher::Journal;
-use crate::index::{Index, ReadPoints, Shape};
+use crate::index::{Index, Newest, ReadPoints, Shape};
 use crate::read::Found;
 use crate::reclaim::{Collector, Reader, Trash};
 use crate::sequence::{Batch, PINS_AT_FIRST, Sequence, Visibility};
@@ -16,7 +16,7 @@ use crate::stats::{Counters, Registry, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::transaction::{Update, View};
 use crate::waiting::Waiting;
-use crate::{clear, expire, one_shot, read, room, sorted, write};
+use crate::{clear, expire, one_shot, own_writes, read, room, sorted, write};
 
 /// Of the memory limit, the part that commits kept for who watches may take.
 const WATCH_SHARE: u64 = 8;
@@ -196,20 +196,38 @@ impl Engine {
         result
     }
 
-    /// Carries out many commands in order, each by itself, and hands each answer out when it is there. What they need of memory
-    /// is asked for ahead, which makes short ones faster than one by one.
+    /// Carries out many commands of one client in order, each by itself, and hands each answer out with its position when it is
+    /// there. What they need of memory is asked for ahead, which makes short ones faster than one by one.
+    ///
+    /// `unanswered` is the highest position of this client's earlier answers that have not left. A client sees its own writes: a
+    /// get, a peek or a multi-get behind one that readers don't see yet looks at the newest commit. A list does not.
     pub fn execute_batch(
         &self,
         worker: &mut Worker,
         commands: &[Command<'_>],
-        mut answer: impl FnMut(usize, Result<Reply, Error>),
+        mut unanswered: Revision,
+        mut answer: impl FnMut(usize, Result<Reply, Error>, Revision),
     ) {
         for (chunk, some) in commands.chunks(read::BATCH_KEYS).enumerate() {
             read::prefetch(self.store(worker), worker, some.iter().filter_map(Command::single_key));
             for (at, command) in some.iter().enumerate() {
-                answer(chunk * read::BATCH_KEYS + at, self.execute(worker, command));
+                let result = match own_writes::needed(self.revision(), unanswered, command) {
+                    false => self.execute(worker, command),
+                    true => own_writes::read(command, |transaction| self.execute(worker, transaction)),
+                };
+                unanswered = unanswered.max(worker.position);
+                answer(chunk * read::BATCH_KEYS + at, result, worker.position);
             }
         }
+        worker.position = unanswered;
+    }
+
+    /// Where a walk begins that is to see the keys from this hash on, in the order that the newest commit has. Hashes are spread
+    /// evenly over the numbers of 64 bits.
+    pub fn cursor_at(&self, worker: &mut Worker, next_hash: u64) -> Cursor {
+        let store = self.store(worker);
+        let is_keyed = store.index.is_keyed(Newest, &worker.reader.pin());
+        Cursor { epoch: store.walks, next_hash, is_keyed }
     }
 
     /// Looks a key up and shows what it holds, without copying or allocating. `take` must be short, since nothing that others

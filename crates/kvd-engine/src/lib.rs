@@ -130,6 +130,7 @@ mod moment;
 mod mutation;
 mod one_shot;
 mod overlay;
+mod own_writes;
 mod planted;
 mod read;
 mod reclaim;

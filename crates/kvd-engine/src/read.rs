@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kvd_types::{ContentType, Cursor, Entry, Error, Key, List, Page, PageItem, Reply, Revision};
 
 use crate::engine::{Store, Worker};
@@ -39,6 +40,12 @@ impl<'g> Found<'g> {
     #[inline]
     pub fn value(&self) -> &'g [u8] {
         self.0.record.value()
+    }
+
+    /// The same, to be kept, of a value that the store shares instead of copying it.
+    #[inline]
+    pub fn shared_value(&self) -> Option<&'g Bytes> {
+        self.0.record.shared_value()
     }
 
     /// The commit that wrote it.

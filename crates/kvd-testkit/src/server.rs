@@ -25,6 +25,8 @@ pub struct Server {
     stdout: BufReader<ChildStdout>,
     address: SocketAddr,
     launch: Launch,
+    /// None where the Redis protocol is not served.
+    resp_address: Option<SocketAddr>,
     /// Holds the data directory, and the log beside it.
     dir: TempDir,
 }
@@ -93,8 +95,8 @@ impl Server {
     /// When it does not become ready; shows its log.
     pub fn launched(launch: Launch) -> Server {
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let (child, stdout, address) = spawn(dir.path(), &launch);
-        Server { child, stdout, address, launch, dir }
+        let Spawned { child, stdout, address, resp_address } = spawn(dir.path(), &launch);
+        Server { child, stdout, address, launch, resp_address, dir }
     }
 
     /// How it is started.
@@ -115,9 +117,17 @@ impl Server {
         serve(self.dir.path(), &self.launch).output().expect("kvd can be run")
     }
 
-    /// The address it serves.
+    /// The address where it serves REST.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address where it serves the Redis protocol.
+    ///
+    /// # Panics
+    /// When it was started with `--resp off`.
+    pub fn resp_address(&self) -> SocketAddr {
+        self.resp_address.expect("the Redis protocol is served")
     }
 
     /// The address as `kvcli --url` takes it.
@@ -193,7 +203,8 @@ impl Server {
     /// # Panics
     /// When it does not become ready; shows its log.
     pub fn restart(&mut self) {
-        (self.child, self.stdout, self.address) = spawn(self.dir.path(), &self.launch);
+        let Spawned { child, stdout, address, resp_address } = spawn(self.dir.path(), &self.launch);
+        (self.child, self.stdout, self.address, self.resp_address) = (child, stdout, address, resp_address);
     }
 }
 
@@ -230,34 +241,43 @@ pub fn wait_for_exit(child: &mut Child) -> ExitStatus {
     child.wait().expect("the process can be waited for")
 }
 
+/// A server that is ready.
+struct Spawned {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    address: SocketAddr,
+    resp_address: Option<SocketAddr>,
+}
+
 fn serve(dir: &Path, launch: &Launch) -> Command {
     let mut command = launch.command("kvd");
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--set", "resp.listen=127.0.0.1:0"])
+        .args(["--log-format", "json", "--data-dir"])
         .arg(data_dir(dir))
         .args(&launch.args)
         .current_dir(dir);
     command
 }
 
-fn spawn(dir: &Path, launch: &Launch) -> (Child, BufReader<ChildStdout>, SocketAddr) {
+fn spawn(dir: &Path, launch: &Launch) -> Spawned {
     let log = File::options().append(true).create(true).open(log_file(dir)).expect("the log can be written");
     let mut child = serve(dir, launch).stdout(Stdio::piped()).stderr(log).spawn().expect("kvd can be run");
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
     stdout.read_line(&mut line).expect("the startup line can be read");
-    let address = address_in(&line).unwrap_or_else(|| {
+    let address = address_in(&line, "listen").unwrap_or_else(|| {
         drop(child.kill());
         let status = child.wait().expect("the server can be waited for");
         let log = fs::read_to_string(log_file(dir)).unwrap_or_default();
         panic!("kvd did not become ready ({status}); it said {line:?} and logged:\n{log}")
     });
-    (child, stdout, address)
+    Spawned { child, stdout, address, resp_address: address_in(&line, "resp") }
 }
 
-fn address_in(startup_line: &str) -> Option<SocketAddr> {
+fn address_in(startup_line: &str, key: &str) -> Option<SocketAddr> {
     let ready: Value = serde_json::from_str(startup_line).ok()?;
-    ready["listen"][0].as_str()?.parse().ok()
+    ready[key][0].as_str()?.parse().ok()
 }
 
 fn data_dir(dir: &Path) -> PathBuf {

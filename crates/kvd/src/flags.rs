@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use toml::Value;
 
-use crate::config::{self, CommandLine, Fsync, LISTEN_DEFAULT, LogFormat, LogLevel};
+use crate::config::{self, CommandLine, Fsync, LISTEN_DEFAULT, LogFormat, LogLevel, RESP_DEFAULT};
 
-/// kvd: an in-memory key-value store behind a REST API.
+/// kvd: an in-memory key-value store behind a REST API and the Redis protocol.
 ///
 /// All data is in memory, and a journal and snapshots in the data directory bring it back after a stop or a crash.
 /// `--fsync` says how much a crash may cost; with `--in-memory` nothing is kept.
@@ -157,6 +157,8 @@ pub(crate) struct ConfigArgs {
 pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOST:PORT", help = listen_help())]
     listen: Vec<String>,
+    #[arg(long, value_name = "HOST:PORT|off", help = resp_help())]
+    resp: Option<String>,
     /// Serving threads [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = workers)]
     workers: Option<u16>,
@@ -195,6 +197,9 @@ impl ServeArgs {
         if !self.listen.is_empty() {
             line.flags.push(("server.listen", "--listen", self.listen.clone().into()));
         }
+        if let Some(resp) = &self.resp {
+            line.flags.push(("resp.listen", "--resp", resp.as_str().into()));
+        }
         if let Some(workers) = self.workers {
             line.flags.push(("server.workers", "--workers", i64::from(workers).into()));
         }
@@ -227,6 +232,10 @@ fn text(choice: impl serde::Serialize) -> Value {
 
 fn listen_help() -> String {
     format!("Serve REST here; port 0 takes a free one. Repeatable [default: {LISTEN_DEFAULT}]")
+}
+
+fn resp_help() -> String {
+    format!("Serve the Redis protocol here, or nowhere [default: {RESP_DEFAULT}]")
 }
 
 fn config_help() -> String {

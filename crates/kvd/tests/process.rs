@@ -38,6 +38,8 @@ impl Place {
     fn bare_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kvd"));
         command.env_clear().env("HOME", self.dir.path()).env("KVD_CONFIG", "/dev/null");
+        // The default port is one for all tests.
+        command.env("KVD_RESP__LISTEN", "127.0.0.1:0");
         command.current_dir(self.dir.path()).stdin(Stdio::null()).args(args);
         command
     }
@@ -98,12 +100,15 @@ fn start_returns_when_the_server_answers_and_stop_when_it_is_gone() {
     assert_eq!((&ready["policy"], &ready["keys"]), (&Value::from("interval"), &Value::from(0)));
     assert_eq!(ready["data_dir"], place.data().to_str().unwrap());
     let address = ready["listen"][0].as_str().unwrap();
+    let resp = ready["resp"][0].as_str().unwrap();
     let mut connection = RawConnection::open(address.parse().unwrap());
     connection.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(connection.read_response().status, 200);
 
     let status = place.kvd(&["status"]).ends_with(0);
-    for part in ["kvd is ready\n", &format!("http://{address}\n"), "data/kvd.log\n", "interval\n", "uptime"] {
+    for part in
+        ["kvd is ready\n", &format!("http://{address} redis://{resp}\n"), "data/kvd.log\n", "interval\n", "uptime"]
+    {
         assert!(status.stdout.contains(part), "{part:?} is not in {}", status.stdout);
     }
 

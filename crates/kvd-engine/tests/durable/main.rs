@@ -8,5 +8,6 @@ mod failures;
 mod life;
 mod load;
 mod model;
+mod own_writes;
 mod planted;
 mod start;

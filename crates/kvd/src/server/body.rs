@@ -35,7 +35,8 @@ impl Budget {
         self.used.load(Ordering::Relaxed) // no partner: a count that stands for nothing but itself
     }
 
-    fn reserve(&self) -> Reserved<'_> {
+    /// Nothing yet: it grows.
+    pub(super) fn reserve(&self) -> Reserved<'_> {
         Reserved { budget: self, bytes: 0 }
     }
 }
@@ -46,9 +47,24 @@ impl Reserved<'_> {
     /// # Errors
     /// 503 when the budget is spent; the client may try again.
     fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed); // no partner, see `used`
-        self.bytes += bytes;
-        if before + bytes > self.budget.bytes_max { Err(Problem::busy()) } else { Ok(()) }
+        if self.hold(self.bytes + bytes) { Ok(()) } else { Err(Problem::busy()) }
+    }
+
+    /// Takes as much as makes it `bytes`, or gives back what is more. Returns whether the budget has that much.
+    pub(super) fn hold(&mut self, bytes: usize) -> bool {
+        let used = &self.budget.used;
+        if let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) {
+            // No partner, see `used`.
+            if used.fetch_add(more, Ordering::Relaxed) + more > self.budget.bytes_max {
+                // What one can't have must not be missing to others.
+                used.fetch_sub(more, Ordering::Relaxed); // as above
+                return false;
+            }
+        } else {
+            used.fetch_sub(self.bytes - bytes, Ordering::Relaxed); // as above
+        }
+        self.bytes = bytes;
+        true
     }
 }
 
