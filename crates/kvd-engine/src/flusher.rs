@@ -104,7 +104,10 @@ impl Journal {
             let time =
                 if planted::is_at_disk(Bug::TimeNotJournalled) { 0 } else { store.sequence.now_ms().max(now_ms) };
             end.is_marked = false;
-            end.writer.append(batches.into_iter().map(into_journal).collect(), time)?;
+            let memory_bytes = batches.iter().map(Batch::memory_bytes).sum();
+            let appended = end.writer.append(batches.into_iter().map(into_journal).collect(), time);
+            store.sequence.note_unqueued(memory_bytes);
+            appended?;
         }
         if must_sync {
             end.writer.sync()?;
@@ -191,6 +194,22 @@ pub(crate) fn reserve(store: &Store, size: BatchSize, purpose: Purpose) -> Resul
         // What it finds, a failure too, the next look at the room shows.
         let _ = journal.round(store, store.sequence.now_ms(), must_sync);
     }
+}
+
+/// Brings what was committed to the journal, and to the disk where readers wait for that: so that what is kept until then can go.
+/// Returns whether readers see all that was committed before; they don't where someone else takes what is queued.
+///
+/// # Errors
+/// The store takes no commit any more.
+pub(crate) fn catch_up(store: &Store) -> Result<bool, Error> {
+    let last = store.sequence.last();
+    if let Some(journal) = store.durable.get() {
+        // What it finds, the next line shows.
+        let must_sync = store.sequence.visible() < last;
+        let _ = journal.round(store, store.sequence.now_ms(), must_sync);
+    }
+    store.check_writable()?;
+    Ok(store.sequence.visible() >= last)
 }
 
 impl Engine {

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use kvd_journal::{BatchSize, Purpose};
-use kvd_types::{Condition, ContentType, Delete, Effect, Key, Reason, Set, Ttl};
+use kvd_types::{Condition, ContentType, Delete, Effect, Key, Reason, Revision, Set, Ttl};
 
 use crate::index::{Change, Draft, Record, Version};
 use crate::sequence::Delta;
@@ -29,6 +29,10 @@ pub(crate) enum Operation<'c> {
     Delete,
     /// Removes the key if its time has come.
     Expire,
+    /// Removes the key if this is its newest version.
+    Evict {
+        revision: Revision,
+    },
     /// The condition alone counts.
     Check,
 }
@@ -64,6 +68,7 @@ impl<'c> Item<'c> {
                 Change::Put(Draft::new(self.key.as_bytes(), value, content_type, expires_at_ms))
             }
             Operation::Expire => Change::Delete(Reason::Expired),
+            Operation::Evict { .. } => Change::Delete(Reason::Evicted),
             Operation::Delete | Operation::Check => Change::Delete(Reason::Asked),
         }
     }
@@ -93,7 +98,7 @@ pub(crate) fn journal_size(items: &[Item<'_>]) -> (BatchSize, Purpose) {
             let content_type_len = content_type.map_or(0, |text| text.as_bytes().len());
             size.put(item.key.len(), value.len(), content_type_len)
         }
-        Operation::Delete | Operation::Expire => size.delete(item.key.len()),
+        Operation::Delete | Operation::Expire | Operation::Evict { .. } => size.delete(item.key.len()),
         Operation::Check => size,
     });
     (size, purpose)

@@ -82,6 +82,12 @@
 //! command has which. Snapshots walk the index while it is in use ([`SnapshotRun`]); with the journal's tail they are one
 //! revision.
 //!
+//! # Memory
+//!
+//! A write asks for room before it has locked anything (`room` has the order in which it is looked for). Where keys are evicted, that
+//! is a commit of its own, before the write's: a delete with the reason [`kvd_types::Reason::Evicted`]. Which keys go is told by how
+//! often they were used (`evict`), and a get leaves that on its worker's own lines (`uses`).
+//!
 //! # Reclamation
 //!
 //! | state of a record | who can reach it | how it gets there |
@@ -94,11 +100,14 @@
 //! A pin is one plain store to a line of the worker's own; how that can be enough without a fence is told in `reclaim`. Epoch
 //! pins last one call; transactions hold read points, which keep versions of what changes but no epoch.
 
+mod buffers;
 mod clear;
 mod duplicates;
 mod engine;
+mod evict;
 mod expire;
 mod flusher;
+mod frequency;
 mod index;
 mod item;
 mod judge;
@@ -114,12 +123,16 @@ mod snapshot;
 mod stats;
 mod sync;
 mod transaction;
+mod uses;
 mod waiting;
 mod walk;
 mod write;
 
+pub use buffers::Buffers;
 pub use engine::{Config, Engine, Worker};
+pub use evict::MemoryPolicy;
 pub use flusher::Durability;
+pub use index::SHARED_BYTES;
 pub use read::Found;
 pub use recover::Loading;
 pub use sequence::{Batch, Visibility};

@@ -86,8 +86,10 @@ pub(crate) fn get_with<R>(
     let guard = worker.reader.pin();
     // First of all: a key that is alive at an earlier time was alive when the get began.
     let now_ms = store.sequence.now_ms();
-    let found = find(store, store.index.hash(key), now_ms, &guard);
+    let key = store.index.hash(key);
+    let found = find(store, key, now_ms, &guard);
     worker.counters.get(found.is_some());
+    worker.uses.note(key.fast());
     take(found)
 }
 
@@ -124,6 +126,7 @@ pub(crate) fn get_many(
                 None => find(store, *key, now_ms, &guard),
             };
             hits += usize::from(found.is_some());
+            worker.uses.note(key.fast());
             take(chunk * BATCH_KEYS + at, found);
         }
     }
@@ -154,6 +157,7 @@ pub(crate) fn get(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Reply {
     let entry = found.map(|found| found.entry());
     drop(guard);
     worker.counters.get(entry.is_some());
+    worker.uses.note(key.fast());
     let revision = entry.as_ref().map_or(missing_at, |entry| entry.revision);
     Reply::Got { entry, revision }
 }
@@ -165,6 +169,7 @@ pub(crate) fn multi_get(
     require_all: bool,
 ) -> Result<Reply, Error> {
     let keys: &[Hashed<'_>] = &keys.iter().map(|key| store.index.hash(key.as_bytes())).collect::<Vec<_>>();
+    keys.iter().for_each(|key| worker.uses.note(key.fast()));
     if keys.len() <= COLLECT_KEYS_MAX {
         for _ in 0..COLLECT_ROUNDS {
             let guard = worker.reader.pin();

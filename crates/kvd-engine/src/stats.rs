@@ -38,12 +38,19 @@ pub struct Totals {
     pub history_bytes: u64,
     /// Unlinked, and not freed yet because a reader may still look at it.
     pub retired_bytes: u64,
+    /// Commits that are on their way to the journal, without large values, which they share with the store.
+    pub queue_bytes: u64,
+    /// What is known of how often keys are used, where some are evicted.
+    pub frequency_bytes: u64,
+    /// What surrounds the store, as [`Buffers`](crate::Buffers) say.
+    pub buffer_bytes: u64,
 }
 
 impl Totals {
     /// Everything together.
     pub fn memory_bytes(&self) -> u64 {
-        self.data_bytes() + self.index_bytes + self.history_bytes + self.retired_bytes
+        let store = self.data_bytes() + self.index_bytes + self.history_bytes + self.retired_bytes;
+        store + self.queue_bytes + self.frequency_bytes + self.buffer_bytes
     }
 
     /// The newest versions.
@@ -97,6 +104,8 @@ operations! {
     rejected,
     /// Keys removed because their time had come.
     expired,
+    /// Keys removed to make room.
+    evicted,
 }
 
 impl Operations {
@@ -172,6 +181,11 @@ impl Counters {
     /// `keys` keys were removed because their time had come.
     pub(crate) fn expired(&mut self, keys: usize) {
         add(&self.line.expired, keys);
+    }
+
+    /// `keys` keys were removed to make room.
+    pub(crate) fn evicted(&mut self, keys: usize) {
+        add(&self.line.evicted, keys);
     }
 
     /// `command` was refused: counts its keys if it is a write.

@@ -38,6 +38,7 @@ impl Point {
         if planted::is(Bug::RevokedNotSeen) {
             self.pinned.check()?;
         }
+        worker.uses.note(self.store.index.hash(key.as_bytes()).fast());
         let guard = worker.reader.pin();
         let horizon = At(self.pinned.revision);
         let found = if planted::is(Bug::UpdateReadsNewest) {

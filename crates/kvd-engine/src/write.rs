@@ -23,6 +23,7 @@ use crate::judge::{etag, holds};
 use crate::planted::{self, Bug};
 use crate::reclaim::{Guard, Trash};
 use crate::sequence::{Batch, Delta, Seq};
+use crate::uses::Uses;
 use crate::{duplicates, flusher, rekey, room, settle};
 
 /// Keys that every commit settles beside its own, so that what transactions held back is freed in passing.
@@ -99,7 +100,15 @@ impl<'g> Current<'g> {
             Operation::Put { .. } => true,
             Operation::Delete => self.alive.is_some(),
             Operation::Expire => self.newest.is_some() && self.alive.is_none(),
+            Operation::Evict { revision } => self.newest.is_some_and(|newest| newest.revision == *revision),
             Operation::Check => false,
+        }
+    }
+
+    /// An overwrite is a use of its key. A new key was asked for before, if someone uses it, and is not counted twice.
+    fn note_use(&self, change: &Change, key: Hashed<'_>, uses: &mut Uses) {
+        if self.alive.is_some() && change.draft().is_some() {
+            uses.note(key.fast());
         }
     }
 
@@ -160,6 +169,7 @@ fn try_commit_one(
         return Some(Ok(Committed { revision, existed, changed: 0, counted: false }));
     }
     let change = item.change(current.alive, now_ms);
+    current.note_use(&change, key, &mut worker.uses);
     let expires_at_ms = change.expires_at_ms();
     let batch = store.journal.then(|| batch(&[item.effect(&change)], reservation));
     let target = current.target.unwrap_or_else(|| {
@@ -270,9 +280,13 @@ fn replace_wrongly(
     (revision, gone)
 }
 
-/// A mistake to be planted: the journal is not told of what the sweep removes.
+/// Mistakes to be planted: the journal is not told of what the sweep removes, or of what makes room.
 fn is_forgotten(operation: &Operation<'_>) -> bool {
-    planted::is_at_disk(Bug::SweepNotJournalled) && matches!(operation, Operation::Expire)
+    match operation {
+        Operation::Expire => planted::is_at_disk(Bug::SweepNotJournalled),
+        Operation::Evict { .. } => planted::is_at_disk(Bug::EvictionNotJournalled),
+        _ => false,
+    }
 }
 
 /// A commit as the journal has it, encoded before it has a revision.
@@ -385,6 +399,7 @@ fn try_commit_many(
     let mut targets: Vec<(Target<'_>, Option<u64>)> = Vec::with_capacity(to_change.len());
     for at in to_change {
         let change = items[at].change(current[at].alive, now_ms);
+        current[at].note_use(&change, keys[at], &mut worker.uses);
         if store.journal && !is_forgotten(&items[at].operation) {
             effects.push(items[at].effect(&change));
         }

@@ -30,6 +30,7 @@ mod word;
 use bucket::{Bucket, Locked, Slot};
 pub(crate) use hash::Hashed;
 use hash::Hashing;
+pub use record::SHARED_BYTES;
 pub(crate) use record::{Draft, Record};
 use resize::Step;
 use root::Place;

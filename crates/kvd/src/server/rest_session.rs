@@ -13,7 +13,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::server::graceful::GracefulConnection;
-use kvd_engine::Engine;
+use kvd_engine::{Engine, SHARED_BYTES};
 use kvd_types::{Limit, Limits, URL_BYTES_MAX};
 use kvd_wire::rest::problem::Problem;
 use kvd_wire::rest::request::{self, Operation};
@@ -80,7 +80,7 @@ impl Session {
                 problem.respond(&self.next_problem_id())
             }
         };
-        response.map(Pieces::new)
+        response.map(|body| Pieces::new(body, &self.shared.buffers))
     }
 
     async fn answer(&self, head: &Parts, body: &mut Incoming) -> Result<Response<Bytes>, Problem> {
@@ -92,7 +92,9 @@ impl Session {
         // What is reserved for a body is held until its command is carried out.
         match operation {
             Operation::Put(put) => {
-                let (value, _reserved) = body::read(body, Limit::ValueBytes, &shared.limits, &shared.inbound).await?;
+                let (value, reserved) = body::read(body, Limit::ValueBytes, &shared.limits, &shared.inbound).await?;
+                // A large value is not copied: from here on it is the store's, and what it needs is counted there.
+                let _reserved = (value.len() < SHARED_BYTES).then_some(reserved);
                 self.executor.run(put.command(value), answer).await
             }
             Operation::Batch(batch) => {

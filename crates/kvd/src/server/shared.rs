@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use kvd_engine::Engine;
+use kvd_engine::{Buffers, Engine};
 use kvd_types::Limits;
 use kvd_wire::rest::access::Access;
 
@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     /// Who may ask.
     pub(super) access: Access,
+    /// Memory of bodies on their way in and out, which is inside the store's limit.
+    pub(super) buffers: Buffers,
     /// Memory for request bodies.
     pub(super) inbound: Budget,
     /// Open connections of each worker: the listener counts up, the end of a connection down.
@@ -62,6 +64,7 @@ impl Shared {
     /// # Errors
     /// A host in the configuration is none.
     pub(super) fn new(config: &Config, listen: &[SocketAddr]) -> anyhow::Result<Shared> {
+        let buffers = Buffers::default();
         let hosts = listen.iter().map(ToString::to_string).chain(config.allowed_hosts.iter().cloned());
         Ok(Shared {
             opened: OnceLock::new(),
@@ -71,7 +74,8 @@ impl Shared {
             snapshot_asked: Condvar::new(),
             limits: config.limits.clone(),
             access: Access::new(hosts).context("http.allowed_hosts")?,
-            inbound: Budget::new(config.limits.inbound_bytes_max),
+            inbound: Budget::new(config.limits.inbound_bytes_max, buffers.clone()),
+            buffers,
             connections: (0..config.workers).map(|_| Connections::default()).collect(),
             started: Instant::now(),
             state: AtomicU8::new(LOADING),

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::clock::Clock;
 use super::shared::Shared;
-use crate::config::{Config, Durability, Fsync};
+use crate::config::{Config, Durability, Fsync, MemoryPolicy};
 
 /// Bytes of a journal's segment: few enough to be had on any disk, so many that a new one is rare.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -55,6 +55,12 @@ pub(super) fn open(config: &Config, shared: &Shared) -> anyhow::Result<Opened> {
         epoch,
         hash_key: [random()?, random()?],
         limits: config.limits.clone(),
+        memory_bytes_max: config.memory.max.map_or(u64::MAX, |max| max as u64),
+        memory_policy: match config.memory.policy {
+            MemoryPolicy::Reject => kvd_engine::MemoryPolicy::Reject,
+            MemoryPolicy::Evict => kvd_engine::MemoryPolicy::Evict,
+        },
+        buffers: shared.buffers.clone(),
         ..kvd_engine::Config::default()
     };
     let Some(durability) = config.durability else {

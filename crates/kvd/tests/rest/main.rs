@@ -6,6 +6,7 @@ mod browsers;
 mod conditions;
 mod hostile;
 mod keys;
+mod memory;
 mod slow;
 mod stopping;
 mod support;
