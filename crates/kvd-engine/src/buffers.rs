@@ -1,5 +1,5 @@
-//! Memory around a store that its limit counts, too: what brings bytes in and out. Owns the sum; whoever takes memory says so here,
-//! and when it is given back.
+//! Memory around a store that its limit counts, too: what brings bytes in and out. Owns the sum; whoever takes memory says so
+//! here, and when it is given back. Knows nothing of what it is for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

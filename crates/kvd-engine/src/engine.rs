@@ -36,9 +36,9 @@ pub struct Config {
     pub journal: bool,
     /// Older versions kept of each key; 0 for those alone that someone reads.
     pub history: usize,
-    /// Most bytes of memory, for everything that [`Totals::memory_bytes`](crate::Totals::memory_bytes) counts. What a write adds to
-    /// the index, what others bring at the same moment, and what a worker has retired and not handed over yet (256 KiB at most, and
-    /// one thing more) may exceed it.
+    /// Most bytes of memory, for everything that [`Totals::memory_bytes`](crate::Totals::memory_bytes) counts. What a write adds
+    /// to the index, what others bring at the same moment, and what a worker has retired and not handed over yet (256 KiB at
+    /// most, and one thing more) may exceed it.
     pub memory_bytes_max: u64,
     /// What happens to a write that brings more, whatever it replaces.
     pub memory_policy: MemoryPolicy,

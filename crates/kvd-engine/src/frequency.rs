@@ -2,7 +2,7 @@
 //! counting, fading and its size; knows nothing of keys but their hashes, nor of who asks.
 //!
 //! ```text
-//!  hash = [ line, as a fraction (32) | - (12) | four places in it (20) ]    line = 64 bytes = 128 counters, 32 for each place
+//!  hash = [ line, as a fraction (32) | - (12) | four places in it (20) ]   line = 64 bytes = 128 counters, 32 for each place
 //! ```
 //!
 //! A key has four counters, all in one line: one cache miss. Its frequency is the least of them, since others can only add to a
@@ -28,7 +28,7 @@ const KEYS_PER_LINE: u64 = 16;
 
 /// Uses for each key stored between two halvings of a counter. More tell the frequencies of steady traffic apart better, fewer
 /// follow a change of the traffic sooner: figures are in decision 8.
-const USES_PER_HALVING: u64 = 7;
+const USES_PER_HALVING: u64 = 8;
 
 /// The counts of a store.
 pub(crate) struct Frequency {
@@ -99,7 +99,7 @@ impl Frequency {
     }
 
     fn line_of(&self, hash: u64) -> usize {
-        ((hash >> 32) * self.lines.len() as u64 >> 32) as usize
+        (((hash >> 32) * self.lines.len() as u64) >> 32) as usize
     }
 }
 

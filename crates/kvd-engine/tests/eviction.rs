@@ -68,9 +68,9 @@ impl Replayed {
         assert_eq!(stats.operations.evicted, self.evicted);
         assert_eq!(stats.revision.0, self.revision);
         assert_eq!(stats.totals.keys, self.entries.len() as u64);
-        let bytes = |of: fn((&Vec<u8>, &(Bytes, Revision))) -> usize| self.entries.iter().map(of).sum::<usize>() as u64;
-        assert_eq!(stats.totals.key_bytes, bytes(|(key, _)| key.len()));
-        assert_eq!(stats.totals.value_bytes, bytes(|(_, (value, _))| value.len()));
+        let key_bytes: usize = self.entries.keys().map(Vec::len).sum();
+        let value_bytes: usize = self.entries.values().map(|(value, _)| value.len()).sum();
+        assert_eq!((stats.totals.key_bytes, stats.totals.value_bytes), (key_bytes as u64, value_bytes as u64));
         for (key, (value, revision)) in &self.entries {
             let found = engine.get_with(worker, key, |found| {
                 found.map(|found| (Bytes::copy_from_slice(found.value()), found.revision()))

@@ -6,8 +6,8 @@ use super::tables::table;
 use crate::results::{EvictionResults, HitRatio};
 
 const SETUP: &str = "\
-The share of requests that a cache answers. A key that it has not is set after it was asked for; 32 keys are asked for together, of
-all caches alike, and the first quarter of the requests does not count. *LRU* is exact, and holds what kvd could if it kept
+The share of requests that a cache answers. A key that it has not is set after it was asked for; 32 keys are asked for together,
+of all caches alike, and the first quarter of the requests does not count. *LRU* is exact, and holds what kvd could if it kept
 nothing to choose by. *optimum* is what nobody can beat who holds as many keys as LRU does: it knows the future (Belady).
 redis-server has the same limit (`maxmemory`), its own memory for each key, and its defaults otherwise.";
 

@@ -1,5 +1,5 @@
-//! A server with a memory limit: what does not fit is refused whole and says what to do, deletes go on, and the server stays ready; or,
-//! told to evict, it takes every write that can fit and counts what went. What is evicted stays away after a crash.
+//! A server with a memory limit: what does not fit is refused whole and says what to do, deletes go on, and the server stays
+//! ready; or, told to evict, it takes every write that can fit and counts what went. What is evicted stays away after a crash.
 
 use kvd_client::{Key, Set};
 use kvd_testkit::Server;

@@ -182,8 +182,8 @@ impl Cache for Lru<'_> {
     }
 }
 
-/// The hit ratio of who knows the future, for values of one length: what is needed last goes first, be it the new one. No cache of
-/// `fitting` keys can do better.
+/// The hit ratio of who knows the future, for values of one length: what is needed last goes first, be it the new one. No cache
+/// of `fitting` keys can do better.
 pub(super) fn optimum(requests: &[u32], fitting: usize, warm_up: usize) -> f64 {
     let keys_end = requests.iter().max().map_or(0, |key| *key as usize + 1);
     let never = requests.len();
