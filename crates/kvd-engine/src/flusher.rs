@@ -197,19 +197,16 @@ pub(crate) fn reserve(store: &Store, size: BatchSize, purpose: Purpose) -> Resul
 }
 
 /// Brings what was committed to the journal, and to the disk where readers wait for that: so that what is kept until then can go.
-/// Returns whether readers see all that was committed before; they don't where someone else takes what is queued.
+/// Returns false where that is for someone else to do, who takes what is queued.
 ///
 /// # Errors
 /// The store takes no commit any more.
 pub(crate) fn catch_up(store: &Store) -> Result<bool, Error> {
-    let last = store.sequence.last();
-    if let Some(journal) = store.durable.get() {
-        // What it finds, the next line shows.
-        let must_sync = store.sequence.visible() < last;
-        let _ = journal.round(store, store.sequence.now_ms(), must_sync);
-    }
-    store.check_writable()?;
-    Ok(store.sequence.visible() >= last)
+    let Some(journal) = store.durable.get() else { return Ok(store.sequence.shows_at_once()) };
+    let must_sync = !store.sequence.shows_at_once();
+    // What it finds, the next line shows.
+    let _ = journal.round(store, store.sequence.now_ms(), must_sync);
+    store.check_writable().map(|()| true)
 }
 
 impl Engine {

@@ -189,6 +189,11 @@ impl Sequence {
         self.unqueued.fetch_add(bytes, Ordering::Relaxed); // a figure, see `queue_bytes`
     }
 
+    /// Whether readers see a commit at once.
+    pub(crate) fn shows_at_once(&self) -> bool {
+        self.visibility == Visibility::Immediate
+    }
+
     /// Whether versions are kept now, for someone who reads below the newest. A hint: `Seq::keeps_versions` decides.
     pub(crate) fn keeps_versions(&self) -> bool {
         self.visibility == Visibility::WhenDurable
