@@ -8,7 +8,7 @@
 //! |---|---|
 //! | take what the workers have used since the last time, and count it | `uses`, `frequency` |
 //! | look at the next keys in order of hash, some 64 | a walk that goes round and round: each key has its turn |
-//! | those go that bring the fewest hits for their bytes | frequency / bytes; of equal ones the oldest |
+//! | those go that bring the fewest hits for their bytes | frequency / bytes; of those that are hardly used the oldest first |
 //!
 //! New keys have had no time to be used. So of the keys looked at the youngest, by revision, count as used once more
 //! than they were: a key that nobody asks for again falls behind by itself as others come after it, and a scan through many keys
@@ -16,17 +16,18 @@
 //!
 //! The choice is made under a lock, loads alone; the commit comes after it. A key that was written meanwhile stays.
 
-use kvd_types::{Condition, Error, Key, Revision};
+use kvd_types::{Error, Key, Reason, Revision};
 
+use crate::commit;
+use crate::current::Current;
 use crate::engine::{Store, Worker};
 use crate::frequency::Frequency;
 use crate::index::{Newest, Reordered, Version};
-use crate::item::{Item, Operation};
+use crate::mutation::{Demand, Mutation};
 use crate::rekey;
 use crate::room::Memory;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 use crate::uses::{Taker, Uses};
-use crate::write;
 
 /// What happens to a write that finds memory full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +53,10 @@ const SLOT_BYTES: u64 = 24;
 
 /// Of the keys looked at, the share of the youngest that are spared as if they had been used once more: 1 / 8.
 const YOUNG_SHARE: usize = 8;
+
+/// From so many uses on a key is known by them, and its age says nothing more. If the oldest of these went first, of keys that
+/// are asked for in turn each would go just before it is due: what stays is then always the same part of them.
+const USES_KNOWN: u64 = 3;
 
 /// Of the memory limit, the part that is kept free by who serves no one, so that writers find room.
 const SLACK_SHARE: u64 = 128;
@@ -87,6 +92,8 @@ struct Victim {
 /// A key that was looked at.
 struct Candidate<'g> {
     version: Version<'g>,
+    /// The key's.
+    hash: u64,
     /// How often it was used of late.
     uses: u64,
     bytes: u64,
@@ -167,8 +174,8 @@ impl Chooser {
     }
 
     fn candidate<'g>(&self, store: &Store, version: Version<'g>) -> Candidate<'g> {
-        let uses = self.frequency.of(store.index.hash(version.record.key()).fast());
-        Candidate { version, uses, bytes: version.record.bytes() + SLOT_BYTES }
+        let hash = store.index.hash(version.record.key()).fast();
+        Candidate { version, hash, uses: self.frequency.of(hash), bytes: version.record.bytes() + SLOT_BYTES }
     }
 }
 
@@ -179,6 +186,11 @@ impl Victim {
     }
 }
 
+/// As good as random, and always the same for a key.
+fn fraction(hash: u64) -> f64 {
+    f64::from(hash as u16) / f64::from(u16::MAX)
+}
+
 /// Those of the candidates that bring the fewest hits for their bytes.
 fn least_useful(mut candidates: Vec<Candidate<'_>>) -> impl Iterator<Item = Candidate<'_>> {
     candidates.sort_unstable_by_key(|candidate| candidate.version.revision);
@@ -186,10 +198,10 @@ fn least_useful(mut candidates: Vec<Candidate<'_>>) -> impl Iterator<Item = Cand
     let young_from = len - len / YOUNG_SHARE;
     let mut worth: Vec<(f64, Candidate<'_>)> = Vec::with_capacity(len);
     for (rank, candidate) in candidates.into_iter().enumerate() {
-        // By age alone less than a use.
-        let age = rank as f64 / len as f64;
+        // Less than a use.
+        let among_equals = if candidate.uses < USES_KNOWN { rank as f64 / len as f64 } else { fraction(candidate.hash) };
         let spared = if rank >= young_from { 1.0 } else { 0.0 };
-        worth.push(((candidate.uses as f64 + spared + age) / candidate.bytes as f64, candidate));
+        worth.push(((candidate.uses as f64 + spared + among_equals) / candidate.bytes as f64, candidate));
     }
     worth.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
     worth.into_iter().map(|(_, candidate)| candidate).take(len.div_ceil(CANDIDATES_PER_VICTIM))
@@ -217,14 +229,17 @@ pub(crate) fn step(store: &Store, worker: &mut Worker) -> Result<bool, Error> {
 }
 
 fn remove(store: &Store, worker: &mut Worker, victims: &[Victim]) -> Result<(), Error> {
-    let evict = |victim| {
-        let Victim { key, revision }: &Victim = victim;
-        Item { key, condition: &Condition::Always, operation: Operation::Evict { revision: *revision } }
-    };
-    let items: Vec<Item<'_>> = victims.iter().map(evict).collect();
+    let keys: Vec<&Key<'_>> = victims.iter().map(|victim| &victim.key).collect();
+    let demand = keys.iter().fold(Demand::NONE, |demand, key| demand.delete(key));
     // The answer of whoever makes room waits for its own commit, which comes after this one.
     let position = worker.position;
-    let committed = write::commit_many(store, worker, &items, false);
+    let committed = commit::many(store, worker, &keys, demand, |current, _, _| {
+        let is_judged = |(at, current): &(usize, &Current<'_>)| {
+            current.newest.is_some_and(|newest| newest.revision == victims[*at].revision)
+        };
+        let judged = current.iter().enumerate().filter(is_judged);
+        Ok(judged.map(|(at, _)| (at, Mutation::Delete(Reason::Evicted))).collect())
+    });
     worker.position = position;
     worker.counters.evicted(committed?.changed);
     Ok(())

@@ -4,6 +4,7 @@
 //! Nobody else knows the store yet, so keys are put where they belong without a commit each. The sizes are counted from what each
 //! step found and left, as commits do.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -11,13 +12,14 @@ use bytes::Bytes;
 use kvd_journal::{Disk, Entry, Error, Options, Policy, Recovery, Report, Snapshot};
 use kvd_types::{ContentType, Effect, Reason, Revision};
 
+use crate::commit;
 use crate::engine::{Config, Engine, Store, Worker};
 use crate::flusher::Journal;
-use crate::index::{Change, Draft, Hashed};
+use crate::index::Hashed;
+use crate::mutation::Mutation;
 use crate::sequence::{Delta, Visibility};
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use crate::walk::Walk;
-use crate::write;
 
 /// How far a start has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +69,7 @@ impl Engine {
         let report = replayed.report().clone();
         let writer = replayed.resume(now_ms)?;
         store.sequence.resume(writer.last(), writer.now_ms());
+        store.changes.resume(writer.last());
         let journal = Journal::new(writer, options.policy, report.journal_bytes, report.snapshot);
         assert!(store.durable.set(journal).is_ok(), "a store is recovered once");
         Ok((engine, report))
@@ -114,18 +117,15 @@ fn load(engine: &Engine, snapshot: &Snapshot, threads: usize, progress: &(dyn Fn
 fn load_chunk(store: &Store, worker: &mut Worker, entries: Vec<Entry<'static>>) {
     let mut delta = Delta::default();
     for Entry { key, value, content_type, expires_at_ms, revision } in entries {
-        let put = Put { value: &value, content_type: content_type.as_ref(), expires_at_ms };
-        apply(store, worker, key.as_bytes(), revision, Some(put), &mut delta);
+        let put = put(value, content_type, expires_at_ms);
+        apply(store, worker, key.as_bytes(), revision, &put, &mut delta);
     }
     store.sequence.enter().count(&delta);
     worker.trash.tidy();
 }
 
-/// What a key is to have.
-struct Put<'a> {
-    value: &'a Bytes,
-    content_type: Option<&'a ContentType>,
-    expires_at_ms: Option<u64>,
+fn put(value: Bytes, content_type: Option<ContentType>, expires_at_ms: Option<u64>) -> Mutation<'static> {
+    Mutation::Put { value: Cow::Owned(value), content_type: content_type.map(Cow::Owned), expires_at_ms }
 }
 
 /// One commit of the journal.
@@ -134,10 +134,12 @@ fn replay(store: &Store, worker: &mut Worker, revision: Revision, effects: Vec<E
     for effect in effects {
         match effect {
             Effect::Put { key, value, content_type, expires_at_ms } => {
-                let put = Put { value: &value, content_type: content_type.as_ref(), expires_at_ms };
-                apply(store, worker, key.as_bytes(), revision, Some(put), &mut delta);
+                let put = put(value, content_type, expires_at_ms);
+                apply(store, worker, key.as_bytes(), revision, &put, &mut delta);
             }
-            Effect::Delete { key, .. } => apply(store, worker, key.as_bytes(), revision, None, &mut delta),
+            Effect::Delete { key, reason } => {
+                apply(store, worker, key.as_bytes(), revision, &Mutation::Delete(reason), &mut delta);
+            }
             Effect::Clear => clear(store, worker, revision, &mut delta),
         }
     }
@@ -146,28 +148,24 @@ fn replay(store: &Store, worker: &mut Worker, revision: Revision, effects: Vec<E
 }
 
 /// An effect on one key counts unless the key is there with this revision or a higher one.
-fn apply(store: &Store, worker: &mut Worker, key: &[u8], revision: Revision, put: Option<Put<'_>>, delta: &mut Delta) {
+fn apply(
+    store: &Store,
+    worker: &mut Worker,
+    key: &[u8],
+    revision: Revision,
+    mutation: &Mutation<'_>,
+    delta: &mut Delta,
+) {
     let hashed = store.index.hash(key);
     let guard = worker.reader.pin();
     let home = store.index.lock(store.index.newest(&guard), hashed, &guard);
     let (target, newest) = home.find(&store.index, hashed, &guard);
-    let applies = newest.map_or(put.is_some(), |version| version.revision < revision);
-    if !applies {
+    let is_put = matches!(mutation, Mutation::Put { .. });
+    if !newest.map_or(is_put, |version| version.revision < revision) {
         return;
     }
-    let change = match put {
-        Some(Put { value, content_type, expires_at_ms }) => {
-            Change::Put(Draft::new(key, value, content_type, expires_at_ms))
-        }
-        None => Change::Delete(Reason::Asked),
-    };
-    if let Some(newest) = newest {
-        delta.count(newest.record, -1);
-    }
-    if let Some(draft) = change.draft() {
-        delta.count(draft.record(), 1);
-    }
-    let expires_at_ms = change.expires_at_ms();
+    let (change, expires_at_ms) = (mutation.change(key), mutation.expires_at_ms());
+    delta.replace(newest.map(|version| version.record), &change);
     let target = target.unwrap_or_else(|| {
         home.reserve(1, &guard);
         home.vacant(&store.index, hashed, &guard)
@@ -180,7 +178,7 @@ fn apply(store: &Store, worker: &mut Worker, key: &[u8], revision: Revision, put
     }
     drop(guard);
     let keys: &[Hashed<'_>] = &[hashed];
-    write::after_commit(store, worker, if counted { keys } else { &[] });
+    commit::after_commit(store, worker, if counted { keys } else { &[] });
 }
 
 /// Keys that are older than the clear go. Those of a fuzzy snapshot that are newer stay.
@@ -194,7 +192,7 @@ fn clear(store: &Store, worker: &mut Worker, revision: Revision, delta: &mut Del
             }
         });
         for key in older {
-            apply(store, worker, &key, revision, None, delta);
+            apply(store, worker, &key, revision, &Mutation::Delete(Reason::Asked), delta);
         }
         match found {
             Ok(true) => {}

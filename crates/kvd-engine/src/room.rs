@@ -61,7 +61,8 @@ pub(crate) fn make(store: &Store, worker: &mut Worker, needed: u64) -> Result<()
         if fits(memory.used) {
             return Ok(());
         }
-        if more {
+        // Before anyone loses more than a place in the order of commits.
+        if more || store.changes.shrink() {
             continue;
         }
         if fits(memory.used - memory.retired) && memory.retired > store.eviction.slack(max) {
@@ -107,10 +108,11 @@ impl Memory {
     pub(crate) fn of(store: &Store, reader: &mut Reader) -> Memory {
         let guard = reader.pin();
         let held = store.index.held_bytes(&guard);
-        let retired = store.collector.retired_bytes();
+        let (retired, watched) = (store.collector.retired_bytes(), store.changes.bytes());
         let keys = store.sequence.used_bytes() + store.index.bytes(&guard);
         let queue = store.sequence.queue_bytes();
-        let fixed = queue + store.eviction.bytes() + store.buffers.bytes();
+        let beside = store.eviction.bytes() + store.buffers.bytes() + watched + store.transactions_bytes();
+        let fixed = queue + beside;
         Memory { used: keys + held + retired + fixed, held, retired, queue, fixed }
     }
 

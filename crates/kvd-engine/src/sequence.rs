@@ -33,7 +33,7 @@ pub enum Visibility {
     WhenDurable,
 }
 
-/// One commit, as the journal gets it.
+/// One commit, as the journal and who watches get it.
 #[derive(Debug)]
 pub struct Batch {
     /// The commit's.
@@ -87,6 +87,8 @@ pub(crate) struct Sequence {
     queued: AtomicU64,
     /// Of them, those that are in memory no more.
     unqueued: AtomicU64,
+    /// Whether commits are queued: there is a journal, or someone watches. Stored inside SEQ, and never taken back.
+    queues: AtomicBool,
     visibility: Visibility,
     history: usize,
     transactions_max: usize,
@@ -133,7 +135,7 @@ impl Horizon for Visible<'_> {
 }
 
 impl Sequence {
-    pub(crate) fn new(visibility: Visibility, history: usize, transactions_max: usize) -> Sequence {
+    pub(crate) fn new(visibility: Visibility, history: usize, transactions_max: usize, queues: bool) -> Sequence {
         let pins = Vec::with_capacity(PINS_AT_FIRST);
         let state = State { last: 0, sealed: 0, totals: Totals::default(), pins, transactions: 0, queue: None };
         Sequence {
@@ -145,6 +147,7 @@ impl Sequence {
             used: AtomicU64::new(0),
             queued: AtomicU64::new(0),
             unqueued: AtomicU64::new(0),
+            queues: AtomicBool::new(queues),
             visibility,
             history,
             transactions_max,
@@ -192,6 +195,19 @@ impl Sequence {
     /// Whether readers see a commit at once.
     pub(crate) fn shows_at_once(&self) -> bool {
         self.visibility == Visibility::Immediate
+    }
+
+    /// Whether commits are queued. Outside SEQ a hint: `Seq::queues` decides.
+    #[inline]
+    pub(crate) fn queues(&self) -> bool {
+        self.queues.load(Ordering::Relaxed) // a hint, see above
+    }
+
+    /// From now on every commit is queued. Returns the newest one that may not have been.
+    pub(crate) fn start_queueing(&self) -> Revision {
+        let seq = self.enter();
+        self.queues.store(true, Ordering::Relaxed); // SEQ makes it known to who decides, see `Seq::queues`
+        Revision(seq.state.last)
     }
 
     /// Whether versions are kept now, for someone who reads below the newest. A hint: `Seq::keeps_versions` decides.
@@ -333,6 +349,11 @@ impl Seq<'_> {
         self.sequence.now_ms()
     }
 
+    /// Whether this commit must be queued. One that began without knowing begins again.
+    pub(crate) fn queues(&self) -> bool {
+        self.sequence.queues() // stored inside SEQ, where this is
+    }
+
     /// Whether someone may read below the commit that comes next.
     pub(crate) fn keeps_versions(&self) -> bool {
         self.sequence.visibility == Visibility::WhenDurable || self.sequence.history > 0 || !self.state.pins.is_empty()
@@ -374,7 +395,7 @@ impl Seq<'_> {
         revision
     }
 
-    /// Queues a commit for the journal, if there is one.
+    /// Queues a commit for the journal and for who watches, if there is one.
     pub(crate) fn queue(&mut self, batch: Option<Box<Batch>>, revision: Revision) {
         if let Some(mut batch) = batch {
             batch.revision = revision;

@@ -142,6 +142,10 @@ impl Model {
                 Ok(Reply::MultiDeleted { revision: Revision(self.revision), deleted, missing })
             }
             Command::List(_) => unreachable!("lists are compared by `walk`"),
+            Command::ListSorted(_) => unreachable!("`sorted` has a model of these"),
+            Command::Peek { .. } | Command::Modify(_) | Command::Transfer(_) | Command::Transaction(_) => {
+                unreachable!("`transactions` has a model of these")
+            }
             Command::Clear => {
                 let deleted = self.entries.len() as u64;
                 self.entries.clear();

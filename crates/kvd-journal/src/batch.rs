@@ -37,9 +37,9 @@ const HAS_EXPIRY: u8 = 1;
 #[derive(Debug)]
 pub struct Encoded {
     /// Room for the head, then the effects without the large values.
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// The large values, shared with whoever else has them: each with where in `bytes` it stands.
-    shared: Vec<(usize, Bytes)>,
+    pub(crate) shared: Vec<(usize, Bytes)>,
     /// All of it, in bytes.
     len: usize,
 }
@@ -134,16 +134,21 @@ impl Encoded {
         Ok(Encoded { bytes, shared, len })
     }
 
-    /// The effects that were encoded.
-    pub fn effects(&self) -> Vec<Effect<'static>> {
-        let bytes: Vec<u8> = self.parts().flatten().copied().collect();
-        let batch = decode_batch(&mut &bytes[..]).expect("it was encoded here");
-        batch.expect("a batch has a head").1
+    /// How many effects it has.
+    pub fn count(&self) -> usize {
+        let count = self.bytes[12..16].try_into().expect("four bytes");
+        u32::from_le_bytes(count) as usize
     }
 
     /// Its size.
     pub fn size(&self) -> BatchSize {
         BatchSize(self.len)
+    }
+
+    /// Memory that it holds, in bytes, large values included.
+    pub fn memory_bytes(&self) -> usize {
+        let shared_len = self.len - self.bytes.len();
+        size_of::<Encoded>() + self.bytes.capacity() + self.shared.capacity() * size_of::<(usize, Bytes)>() + shared_len
     }
 
     /// Its bytes in the journal, without what surrounds a group.
@@ -256,6 +261,51 @@ pub(crate) fn decode_batch(from: &mut &[u8]) -> Result<Option<(Revision, Vec<Eff
 /// # Errors
 /// What is wrong with it, although its checksum is right.
 pub(crate) fn decode_effect(from: &mut &[u8]) -> Result<Effect<'static>, &'static str> {
+    let effect = decode_effect_head(from)?;
+    // Copied: a slice of the group would keep all of the group's bytes for as long as this value lives.
+    let value = |len| take(from, len).map(Bytes::copy_from_slice);
+    effect.with_value(value).map(Effect::into_owned)
+}
+
+/// An effect as it lies in its batch, but for the value of a put, which follows.
+pub(crate) enum EffectHead<'a> {
+    Put { key: &'a [u8], content_type: &'a [u8], expires_at_ms: Option<u64>, value_len: usize },
+    Delete { key: &'a [u8], reason: Reason },
+    Clear,
+}
+
+impl<'a> EffectHead<'a> {
+    /// None for what is on all keys.
+    pub(crate) fn key(&self) -> Option<&'a [u8]> {
+        match self {
+            EffectHead::Put { key, .. } | EffectHead::Delete { key, .. } => Some(key),
+            EffectHead::Clear => None,
+        }
+    }
+
+    /// The whole effect; `value` is asked for a put's, by its length.
+    pub(crate) fn with_value(
+        self,
+        value: impl FnOnce(usize) -> Result<Bytes, &'static str>,
+    ) -> Result<Effect<'a>, &'static str> {
+        let decode_key = |key: &'a [u8]| Key::new(key).map_err(|_| "a key is too long");
+        match self {
+            EffectHead::Put { key, content_type, expires_at_ms, value_len } => {
+                let key = decode_key(key)?;
+                let content_type = match content_type {
+                    [] => None,
+                    text => Some(ContentType::new(text).map_err(|_| "a content type can't be one")?),
+                };
+                Ok(Effect::Put { key, value: value(value_len)?, content_type, expires_at_ms })
+            }
+            EffectHead::Delete { key, reason } => Ok(Effect::Delete { key: decode_key(key)?, reason }),
+            EffectHead::Clear => Ok(Effect::Clear),
+        }
+    }
+}
+
+/// As `decode_effect`, but for a put's value, which is not looked at.
+pub(crate) fn decode_effect_head<'a>(from: &mut &'a [u8]) -> Result<EffectHead<'a>, &'static str> {
     let (kind, flags, content_type_len, zero) = {
         let head = take(from, 4)?;
         (head[0], head[1], head[2] as usize, head[3])
@@ -272,14 +322,8 @@ pub(crate) fn decode_effect(from: &mut &[u8]) -> Result<Effect<'static>, &'stati
                 HAS_EXPIRY => Some(take(from, 8)?.get_u64_le()),
                 _ => return Err("a put has an unknown flag"),
             };
-            let key = decode_key(from, key_len)?;
-            let content_type = match take(from, content_type_len)? {
-                [] => None,
-                text => Some(ContentType::new(text).map_err(|_| "a content type can't be one")?),
-            };
-            // Copied: a slice of the group would keep all of the group's bytes for as long as this value lives.
-            let value = Bytes::copy_from_slice(take(from, value_len)?);
-            Ok(Effect::Put { key, value, content_type, expires_at_ms })
+            let (key, content_type) = (take(from, key_len)?, take(from, content_type_len)?);
+            Ok(EffectHead::Put { key, content_type, expires_at_ms, value_len })
         }
         DELETE if content_type_len == 0 => {
             let reason = match flags {
@@ -289,15 +333,11 @@ pub(crate) fn decode_effect(from: &mut &[u8]) -> Result<Effect<'static>, &'stati
                 _ => return Err("a delete has an unknown reason"),
             };
             let key_len = take(from, 4)?.get_u32_le() as usize;
-            Ok(Effect::Delete { key: decode_key(from, key_len)?, reason })
+            Ok(EffectHead::Delete { key: take(from, key_len)?, reason })
         }
-        CLEAR if flags == 0 && content_type_len == 0 => Ok(Effect::Clear),
+        CLEAR if flags == 0 && content_type_len == 0 => Ok(EffectHead::Clear),
         _ => Err("an effect is of an unknown kind"),
     }
-}
-
-fn decode_key(from: &mut &[u8], len: usize) -> Result<Key<'static>, &'static str> {
-    Key::new(take(from, len)?.to_vec()).map_err(|_| "a key is too long")
 }
 
 /// Checks before anything is allocated, so that a wrong length costs nothing.
@@ -311,6 +351,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Place;
 
     fn key() -> impl Strategy<Value = Key<'static>> {
         vec(any::<u8>(), 0..40).prop_map(|bytes| Key::new(bytes).unwrap())
@@ -371,7 +412,30 @@ mod tests {
             let encoded = Encoded::new(&effects).unwrap();
             let expiries_bytes = 8 * effects.len();
             prop_assert!((encoded.len()..=encoded.len() + expiries_bytes).contains(&size.bytes()));
+            prop_assert_eq!(encoded.count(), effects.len());
             prop_assert_eq!(encoded.effects(), effects);
+        }
+
+        #[test]
+        fn effects_are_found_by_their_keys_from_any_place(
+            effects in vec(effect(), 0..6),
+            wanted in any::<u8>(),
+        ) {
+            let encoded = Encoded::new(&effects).unwrap();
+            let is_wanted = |key: &[u8]| key.len() as u8 % 3 == wanted % 3;
+            let expected = effects.into_iter().filter(|effect| match effect {
+                Effect::Put { key, .. } | Effect::Delete { key, .. } => is_wanted(key.as_bytes()),
+                Effect::Clear => true,
+            });
+            let mut place = Place::default();
+            for effect in expected {
+                let mut again = place;
+                let found = encoded.next_effect(&mut place, is_wanted);
+                prop_assert_eq!(found.as_ref(), Some(&effect));
+                // A place can be come back to.
+                prop_assert_eq!(encoded.next_effect(&mut again, is_wanted), found);
+            }
+            prop_assert_eq!(encoded.next_effect(&mut place, is_wanted), None);
         }
 
         #[test]

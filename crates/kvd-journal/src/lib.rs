@@ -79,6 +79,7 @@ mod report;
 mod room;
 mod segment;
 mod snapshot;
+mod walk;
 mod writer;
 
 pub use batch::{Batch, BatchSize, Encoded, TooLarge};
@@ -94,6 +95,7 @@ pub use recover::{Options, Recovery, Replayed};
 pub use report::{Cut, Report};
 pub use room::{Purpose, Reservation, Room};
 pub use snapshot::{Entry, Snapshot, SnapshotWriter, Snapshots};
+pub use walk::Place;
 pub use writer::{Policy, Writer};
 
 /// The version of the format that this crate writes, and the newest that it reads.

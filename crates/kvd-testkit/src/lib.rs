@@ -1,6 +1,6 @@
 //! What the tests of several crates share: real `kvd` processes to test against, an HTTP client that sends exactly the
-//! bytes it is given, a disk that loses power, and checkers of recorded histories and of what is left after a crash. For
-//! tests only: whatever goes wrong is a panic that says what it was.
+//! bytes it is given, a reader of event streams, a disk that loses power, and checkers of recorded histories and of what is
+//! left after a crash. For tests only: whatever goes wrong is a panic that says what it was.
 //!
 //! ```no_run
 //! use kvd_testkit::{RawConnection, Server};
@@ -14,11 +14,13 @@
 pub mod crash;
 pub mod disk;
 pub mod durability;
+mod events;
 pub mod history;
 mod raw_http;
 mod server;
 mod terminal;
 
+pub use events::{Block, EventStream};
 pub use raw_http::{RawConnection, RawResponse};
 pub use server::{Server, binary, wait_for_exit};
 pub use terminal::on_terminal;

@@ -31,7 +31,7 @@ use bucket::{Bucket, Locked, Slot};
 pub(crate) use hash::Hashed;
 use hash::Hashing;
 pub use record::SHARED_BYTES;
-pub(crate) use record::{Draft, Record};
+pub(crate) use record::{Draft, EXPIRES_AT_MS_MAX, Record};
 use resize::Step;
 use root::Place;
 pub(crate) use root::Root;

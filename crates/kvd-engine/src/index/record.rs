@@ -22,6 +22,9 @@ use crate::sync::{AtomicU64, Ordering};
 /// From this length on, in bytes, a value is shared instead of copied: a copy would cost more than counting its users.
 pub const SHARED_BYTES: usize = 16 << 10;
 
+/// 48 bits: the year 10889. Later is never.
+pub(crate) const EXPIRES_AT_MS_MAX: u64 = (1 << 48) - 1;
+
 const EXPIRES: u64 = 1 << 0;
 const TYPED: u64 = 1 << 1;
 const SHARED: u64 = 1 << 2;
@@ -283,8 +286,7 @@ impl Draft {
         write(HEAD, &(key.len() as u64).to_le_bytes()[..key_width]);
         write(HEAD + key_width, &(value.len() as u64).to_le_bytes()[..1 << value_width_log2]);
         if let Some(at) = expires_at_ms {
-            // 48 bits: the year 10889. Later is never.
-            write(expiry, &at.min((1 << 48) - 1).to_le_bytes()[..EXPIRY_BYTES]);
+            write(expiry, &at.min(EXPIRES_AT_MS_MAX).to_le_bytes()[..EXPIRY_BYTES]);
         }
         if let Some(text) = content_type {
             let text = text.as_bytes();

@@ -1,11 +1,13 @@
 //! One life of a store, from its start until the power goes or it stops: commands, time, sweeps, transactions, rounds of the
-//! flusher and snapshots in any order, on one thread. Each answer is told to the oracle when the store says that it may leave.
+//! flusher and snapshots in any order, on one thread, with someone who watches. Each answer is told to the oracle when the store
+//! says that it may leave.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use kvd_engine::{Config, Engine, Worker};
+use kvd_engine::{Config, Engine, Watch, Worker};
 use kvd_journal::{Error as JournalError, Options, Policy, Recovery, Report};
 use kvd_testkit::crash::{self, Ended};
 use kvd_testkit::disk::{Geometry, SimDisk};
@@ -55,6 +57,7 @@ struct Life<'w> {
     policy: Policy,
     engine: Engine,
     worker: Worker,
+    watch: Watch,
     model: Model,
     now_ms: u64,
     /// Answers: when they may leave, and the revision that they tell of.
@@ -156,6 +159,7 @@ impl crash::Workload for Workload {
             disk,
             oracle,
             policy: self.options.policy,
+            watch: engine.watch(None).expect("the next commit is to come"),
             engine,
             worker,
             model: Model::new(last, state),
@@ -168,7 +172,10 @@ impl crash::Workload for Workload {
             life.run(&Command::MultiSet { sets })?;
         }
         for _ in 0..self.steps {
-            life.step()?;
+            let stepped = life.step();
+            // Also when the power went: what is to be seen now could be seen a moment before.
+            life.watch()?;
+            stepped?;
             life.answer();
         }
         life.end()
@@ -211,10 +218,12 @@ impl Life<'_> {
 
     fn write(&mut self) -> Result<(), Ended> {
         let command = match self.random.random_range(0..100) {
-            0..45 => Command::Set(self.set()),
-            45..65 => Command::MultiSet { sets: self.sets() },
-            65..80 => Command::Delete(Delete::new(self.key())),
-            80..95 => {
+            0..35 => Command::Set(self.set()),
+            35..50 => Command::MultiSet { sets: self.sets() },
+            50..60 => Command::Delete(Delete::new(self.key())),
+            60..70 => self.append(),
+            70..85 => self.transaction(),
+            85..95 => {
                 let keys = self.keys();
                 Command::MultiDelete { deletes: keys.into_iter().map(Delete::new).collect(), require_all: false }
             }
@@ -233,10 +242,12 @@ impl Life<'_> {
                 | Reply::MultiSet { revision, .. }
                 | Reply::Deleted { revision, .. }
                 | Reply::MultiDeleted { revision, .. }
+                | Reply::Modified { revision, .. }
+                | Reply::Transaction { revision, .. }
                 | Reply::Cleared { revision, .. },
             ) => *revision,
             Ok(other) => panic!("{other:?} answers no write"),
-            Err(Error::PreconditionFailed { .. }) => Revision(0),
+            Err(Error::PreconditionFailed { .. } | Error::OperationFailed { .. }) => Revision(0),
             Err(error) => return self.refused(error),
         };
         match expected {
@@ -326,6 +337,23 @@ impl Life<'_> {
         Ok(())
     }
 
+    /// Who watches sees each commit once, in order; and what it has seen, a reader has.
+    fn watch(&mut self) -> Result<(), Ended> {
+        while let Poll::Ready(commits) = self.watch.poll_commits(&mut Context::from_waker(Waker::noop()), 3) {
+            for commit in commits.expect("far more is kept than is written here") {
+                let (revision, place) = (commit.revision(), self.watch.place());
+                if revision.0 != place.0 + 1 || self.model.at(revision).is_none() {
+                    return broken(format!("commit {revision} is shown after {place}"));
+                }
+                self.watch.saw(revision);
+                if self.policy == Policy::Always {
+                    self.oracle.acknowledged(revision);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), Ended> {
         self.unless_dead(self.engine.flush(self.now_ms))
     }
@@ -390,6 +418,32 @@ impl Life<'_> {
         let mut keys = KEYS[..[HOT_KEYS, HOT_KEYS, KEYS.len()][self.random.random_range(0..3)]].to_vec();
         let count = self.random.random_range(1..4);
         (0..count).map(|_| key(keys.swap_remove(self.random.random_range(0..keys.len())))).collect()
+    }
+
+    fn append(&mut self) -> Command<'static> {
+        let len = [0, 10, 700][self.random.random_range(0..3)];
+        let rule = Rule::Append { bytes: Bytes::from(vec![self.random.random::<u8>(); len]) };
+        Command::Modify(Modify { key: self.key(), rule, condition: Condition::Always })
+    }
+
+    fn transaction(&mut self) -> Command<'static> {
+        let checks = (0..self.random.random_range(0..2)).map(|_| {
+            let condition = [Condition::Absent, Condition::Exists][self.random.random_range(0..2)].clone();
+            Check { key: self.key(), condition }
+        });
+        let checks = checks.collect();
+        let commands = (0..self.random.random_range(1..5)).map(|_| match self.random.random_range(0..4) {
+            0 => Command::Set(self.set()),
+            1 => self.append(),
+            2 => {
+                let (from, to, keep) = (self.key(), self.key(), self.random.random());
+                Command::Transfer(Transfer { from, to, replace: true, keep })
+            }
+            _ => Command::Delete(Delete::new(self.key())),
+        });
+        let commands = commands.collect();
+        let on_failure = OnFailure::Abort;
+        Command::Transaction(Transaction { checks, commands, otherwise: None, on_failure })
     }
 
     fn sets(&mut self) -> Vec<Set<'static>> {

@@ -3,7 +3,9 @@
 use std::fs;
 
 use kvd_engine::{Engine, MemoryPolicy};
-use kvd_wire::rest::batch::{DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer};
+use kvd_wire::rest::batch::{
+    DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer, WatchStats,
+};
 use kvd_wire::rest::problem::Problem;
 
 use super::shared::Shared;
@@ -36,16 +38,23 @@ pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
         rejected: operations.rejected,
         expired: operations.expired,
         evicted: operations.evicted,
+        expiry_lag_ms: shared.expiry_lag_ms(),
         memory: MemoryStats {
             used: totals.memory_bytes(),
             limit: engine.memory_limit().map(|(max, _)| max),
             index: totals.index_bytes,
             history: totals.history_bytes,
             retired: totals.retired_bytes,
-            buffers: totals.buffer_bytes + totals.queue_bytes,
+            buffers: totals.buffer_bytes + totals.queue_bytes + totals.watch_bytes,
             rss: resident_bytes(),
         },
         connections: shared.connections_open() as u64,
+        transactions: shared.transactions.open() as u64,
+        watch: WatchStats {
+            watches: stats.watching.watches,
+            lagged: stats.watching.lagged,
+            retained_bytes: totals.watch_bytes,
+        },
         uptime_s: shared.started.elapsed().as_secs(),
         revision: stats.revision.0,
         durability: durability(shared, engine),
@@ -86,7 +95,10 @@ pub(super) fn info(shared: &Shared, engine: &Engine) -> InfoAnswer {
             memory_policy: limit.map(|(_, policy)| policy_name(policy).into()),
             ..InfoLimits::from(&shared.limits)
         },
-        features: ["batch", "cbor", "conditions", "list", "range"].map(Into::into).into(),
+        default_ttl_ms: shared.default_ttl_ms,
+        features: ["batch", "cbor", "conditions", "list", "range", "transactions", "ttl", "watch"]
+            .map(Into::into)
+            .into(),
         uptime_s: shared.started.elapsed().as_secs(),
     }
 }

@@ -61,6 +61,9 @@ pub(super) fn open(config: &Config, shared: &Shared) -> anyhow::Result<Opened> {
             MemoryPolicy::Evict => kvd_engine::MemoryPolicy::Evict,
         },
         buffers: shared.buffers.clone(),
+        watch_bytes: config.watch_bytes,
+        transactions_max: config.limits.transactions_max,
+        default_ttl_ms: config.default_ttl_ms,
         ..kvd_engine::Config::default()
     };
     let Some(durability) = config.durability else {
