@@ -86,6 +86,8 @@ pub enum Bug {
     VisibleIsLast,
     /// The sweep removes keys without a word to the journal.
     SweepNotJournalled,
+    /// Keys are evicted without a word to the journal.
+    EvictionNotJournalled,
     /// Groups don't carry the store's time.
     TimeNotJournalled,
     /// A snapshot gets its name before its last commits are on disk.

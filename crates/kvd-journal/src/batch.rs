@@ -106,6 +106,11 @@ impl BatchSize {
 }
 
 impl Encoded {
+    /// Memory it takes, without the large values, which it shares with others.
+    pub fn own_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Encodes all effects of one commit.
     ///
     /// # Errors

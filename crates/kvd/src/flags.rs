@@ -42,6 +42,7 @@ pub(crate) enum Command {
 Examples:
   kvd serve
   kvd serve --listen 127.0.0.1:0 --log-format json   any free port; the startup line as JSON
+  kvd serve --max-memory 4GiB --set memory.policy=evict   a cache: keys of little use make room
   kvd serve --set limits.value_bytes_max=1MiB
 
 Every setting is a key of kvd.toml: see `kvd config --help`.")]
@@ -166,6 +167,10 @@ pub(crate) struct ServeArgs {
     /// [default: interval]
     #[arg(long, value_name = "WHEN")]
     fsync: Option<Fsync>,
+    /// Use at most so many bytes of memory, such as 4GiB; memory.policy says what happens to a write that needs more
+    /// [default: no limit]
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<String>,
     /// Log events from this severity on [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<LogLevel>,
@@ -205,6 +210,9 @@ impl ServeArgs {
         }
         if let Some(fsync) = self.fsync {
             line.flags.push(("storage.fsync", "--fsync", text(fsync)));
+        }
+        if let Some(size) = &self.max_memory {
+            line.flags.push(("memory.max", "--max-memory", size.as_str().into()));
         }
         if let Some(level) = self.log_level {
             line.flags.push(("log.level", "--log-level", text(level)));

@@ -152,10 +152,21 @@ fn a_mistake_outside_of_the_file_names_the_variable_or_the_argument() {
 
 #[test]
 fn what_is_not_built_yet_is_no_flag() {
-    for flag in ["--max-memory=1GiB", "--history=3"] {
+    for flag in ["--history=3"] {
         let output = Check::new().args(&[flag]).run();
         assert_eq!(output.status.code(), Some(2), "{flag}");
     }
+}
+
+#[test]
+fn a_memory_limit_is_a_size_and_shown_as_given() {
+    let shown = Check::new().args(&["--max-memory", "64MiB", "--set", "memory.policy=evict"]).accepted();
+    assert!(shown.contains("64MiB") && shown.contains("--max-memory"), "{shown}");
+    assert!(shown.contains("evict"), "{shown}");
+    let refused = Check::new().args(&["--max-memory", "much"]).refused();
+    assert!(refused.starts_with("--max-memory: ") && refused.contains("a size: bytes"), "{refused}");
+    let refused = Check::new().args(&["--set", "memory.policy=lru"]).refused();
+    assert!(refused.contains("expected `reject` or `evict`"), "{refused}");
 }
 
 #[test]
@@ -314,6 +325,8 @@ fn settings_that_can_not_work_are_refused() {
             "http.allowed_hosts=kv.example.com:80",
             "\"kv.example.com:80\" is no host name; give names alone, such as kv.example.com",
         ),
+        ("memory.max=1000000", "1000000 is too small, the least is 1048576"),
+        ("memory.policy=evict", "nothing is evicted without a limit; give one with --max-memory, or memory.max"),
         ("http.allowed_hosts=http://a", "\"http://a\" is no host name; give names alone, such as kv.example.com"),
     ] {
         let refused = Check::new().file("kvd.toml", "").args(&["--set", assignment]).refused();

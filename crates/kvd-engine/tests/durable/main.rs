@@ -4,6 +4,7 @@
 #![cfg(not(any(kvd_loom, kvd_shuttle)))]
 
 mod crash;
+mod eviction;
 mod failures;
 mod life;
 mod load;

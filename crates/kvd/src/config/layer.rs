@@ -13,12 +13,13 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::ConfigError;
-use super::settings::{Settings, Storage};
+use super::settings::{Memory, Settings, Storage};
 
 /// Every key there is, with a value of its type: the defaults, as a table of tables.
 static KNOWN: LazyLock<Table> = LazyLock::new(|| {
     let storage = Storage { dir: Some("/var/lib/kvd".into()), ..Storage::default() };
-    Table::try_from(Settings { storage, ..Settings::default() }).expect("the defaults are valid TOML")
+    let memory = Memory { max: Some(1 << 30), ..Memory::default() };
+    Table::try_from(Settings { storage, memory, ..Settings::default() }).expect("the defaults are valid TOML")
 });
 
 /// All keys as `section.key`, in order.

@@ -27,7 +27,7 @@ use toml::Value;
 
 pub(crate) use layer::{Layers, known_keys};
 use settings::Storage;
-pub(crate) use settings::{Fsync, LISTEN_DEFAULT, Log, LogFormat, LogLevel, RESP_DEFAULT};
+pub(crate) use settings::{Fsync, LISTEN_DEFAULT, Log, LogFormat, LogLevel, Memory, MemoryPolicy, RESP_DEFAULT};
 
 /// The settings in effect, checked.
 #[derive(Clone, Debug)]
@@ -50,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// How data is kept there; none for a store that never touches the disk.
     pub(crate) durability: Option<Durability>,
+    /// How much memory is used, and what happens when that is not enough.
+    pub(crate) memory: Memory,
     /// Bytes of the newest commits that are kept for who watches.
     pub(crate) watch_bytes: u64,
     /// What is logged, and how.
@@ -145,6 +147,7 @@ pub(crate) fn load(command_line: &CommandLine<'_>) -> Result<Loaded, ConfigError
             snapshot_journal_bytes: settings.storage.snapshot_journal_bytes as u64,
             snapshot_interval: settings.storage.snapshot_interval,
         }),
+        memory: settings.memory,
         watch_bytes: settings.watch.retain_bytes as u64,
         log: settings.log,
     };

@@ -25,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) resp: Resp,
     pub(crate) http: Http,
     pub(crate) storage: Storage,
+    pub(crate) memory: Memory,
     pub(crate) watch: Watch,
     pub(crate) expiry: Expiry,
     #[serde(with = "LimitsTable")]
@@ -116,6 +117,28 @@ pub(crate) enum Fsync {
     Interval,
     /// When the operating system likes.
     Off,
+}
+
+/// The `[memory]` table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Memory {
+    /// Most bytes of memory; none for as many as there are.
+    #[serde(deserialize_with = "units::size_or_none")]
+    pub(crate) max: Option<usize>,
+    /// What happens to a write that finds memory full.
+    pub(crate) policy: MemoryPolicy,
+}
+
+/// What happens to a write that finds memory full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MemoryPolicy {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// The keys of least use make room for it.
+    Evict,
 }
 
 /// The `[limits]` table: the fields of [`Limits`], which knows nothing of configuration files.

@@ -26,6 +26,11 @@ pub(super) mod size {
     }
 }
 
+/// A size that is left out by default.
+pub(super) fn size_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    size::deserialize(deserializer).map(Some)
+}
+
 /// A number of things.
 pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     deserializer.deserialize_any(Whole { expected: "a whole number", from_text: |_| None })

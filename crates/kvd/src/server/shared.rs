@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context;
-use kvd_engine::Engine;
+use kvd_engine::{Buffers, Engine};
 use kvd_types::Limits;
 use kvd_wire::rest::access::Access;
 use tokio::sync::Notify;
@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     /// Who may ask.
     pub(super) access: Access,
+    /// Memory of bodies on their way in and out, which is inside the store's limit.
+    pub(super) buffers: Buffers,
     /// Memory for request bodies.
     pub(super) inbound: Budget,
     /// Those that clients hold open.
@@ -77,6 +79,7 @@ impl Shared {
     /// # Errors
     /// A host in the configuration is none.
     pub(super) fn new(config: &Config, listen: &[SocketAddr], resp: &[SocketAddr]) -> anyhow::Result<Shared> {
+        let buffers = Buffers::default();
         let hosts = listen.iter().map(ToString::to_string).chain(config.allowed_hosts.iter().cloned());
         Ok(Shared {
             opened: OnceLock::new(),
@@ -88,7 +91,8 @@ impl Shared {
             resp: resp.to_vec(),
             limits: config.limits.clone(),
             access: Access::new(hosts).context("http.allowed_hosts")?,
-            inbound: Budget::new(config.limits.inbound_bytes_max),
+            inbound: Budget::new(config.limits.inbound_bytes_max, buffers.clone()),
+            buffers,
             transactions: Arc::new(Transactions::new(&config.limits)),
             default_ttl_ms: config.default_ttl_ms,
             expiry_lag_ms: AtomicU64::new(0),

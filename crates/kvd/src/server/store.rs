@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::clock::Clock;
 use super::shared::Shared;
-use crate::config::{Config, Durability, Fsync};
+use crate::config::{Config, Durability, Fsync, MemoryPolicy};
 
 /// Bytes of a journal's segment: few enough to be had on any disk, so many that a new one is rare.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -54,6 +54,12 @@ pub(super) fn open(config: &Config, shared: &Shared, show: &(dyn Fn(&str) + Sync
         epoch,
         hash_key: [random()?, random()?],
         limits: config.limits.clone(),
+        memory_bytes_max: config.memory.max.map_or(u64::MAX, |max| max as u64),
+        memory_policy: match config.memory.policy {
+            MemoryPolicy::Reject => kvd_engine::MemoryPolicy::Reject,
+            MemoryPolicy::Evict => kvd_engine::MemoryPolicy::Evict,
+        },
+        buffers: shared.buffers.clone(),
         watch_bytes: config.watch_bytes,
         transactions_max: config.limits.transactions_max,
         default_ttl_ms: config.default_ttl_ms,
