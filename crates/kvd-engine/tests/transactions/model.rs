@@ -84,9 +84,10 @@ impl Model {
             Err(Error::PreconditionFailed { failures, .. }) => failures,
             _ => Vec::new(),
         };
-        let branch = match otherwise {
-            _ if failed_checks.is_empty() => commands,
-            Some(otherwise) => otherwise,
+        let (branch, first) = match otherwise {
+            _ if failed_checks.is_empty() => (commands, 0),
+            // Positions count on after the commands.
+            Some(otherwise) => (otherwise, commands.len()),
             None => return Err(Error::PreconditionFailed { failures: failed_checks, total: checks.len() }),
         };
         let carry_out = |run: &mut Run<'_>| -> Result<Vec<Result<Reply, Error>>, Error> {
@@ -95,7 +96,7 @@ impl Model {
                 let reply = run.execute(command);
                 if let Err(error) = &reply {
                     if *on_failure == OnFailure::Abort {
-                        return Err(Error::OperationFailed { index, error: Box::new(error.clone()) });
+                        return Err(Error::OperationFailed { index: first + index, error: Box::new(error.clone()) });
                     }
                     run.counted.rejected += keys_written(command);
                 }
