@@ -255,9 +255,8 @@ impl Values<'_> {
 /// A batch of a group's body, whose effects are still bytes.
 pub(crate) struct RawBatch<'a> {
     pub(crate) revision: Revision,
-    /// Effects that follow.
+    /// Effects that follow, and their bytes.
     count: u32,
-    /// Of the effects that follow.
     bytes: &'a [u8],
 }
 

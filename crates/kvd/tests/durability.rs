@@ -282,6 +282,25 @@ fn a_server_in_memory_has_nothing_to_put_into_a_snapshot() {
 }
 
 #[test]
+fn data_that_does_not_fit_into_memory_is_told_with_what_to_set() {
+    let mut server = Server::start();
+    for number in 0..60 {
+        client(&server).set(format!("key{number}"), vec![7; 500_000]).unwrap();
+    }
+    server.stop();
+    server.launch_mut().args = vec!["--max-memory".to_owned(), "16MiB".to_owned()];
+    let start = server.failing_start();
+    let error = String::from_utf8(start.stderr).unwrap();
+    assert_eq!((start.status.code(), start.stdout.is_empty()), (Some(1), true), "{error}");
+    for part in ["--max-memory (memory.max) is too small", "and 16777216 are allowed; nothing was changed"] {
+        assert!(error.contains(part), "{part:?} is not in {error}");
+    }
+    server.launch_mut().args = vec!["--max-memory".to_owned(), "64MiB".to_owned()];
+    server.restart();
+    assert_eq!(client(&server).stats().unwrap().keys, 60);
+}
+
+#[test]
 fn a_directory_that_is_none_is_told() {
     let nowhere = Command::new(binary("kvd")).args(["check", "/nowhere/at/all"]).output().unwrap();
     assert_eq!(nowhere.status.code(), Some(1));

@@ -81,7 +81,12 @@ pub(super) fn open(config: &Config, shared: &Shared, show: &(dyn Fn(&str) + Sync
         warn!("{error}. Trying with less: reads are served, and deletes have some room; restart when there is space");
         recovered = recover(Options { segment_bytes: SEGMENT_BYTES_ON_FULL_DISK, ..options });
     }
-    let (engine, report) = recovered.with_context(|| format!("the data in {}", config.data_dir.display()))?;
+    let dir = config.data_dir.display();
+    let what = match &recovered {
+        Err(Error::MemoryFull { .. }) => format!("--max-memory (memory.max) is too small for the data in {dir}"),
+        _ => format!("the data in {dir}"),
+    };
+    let (engine, report) = recovered.context(what)?;
     let totals = engine.stats().totals;
     let loaded = Loaded { keys: totals.keys, bytes: totals.key_bytes + totals.value_bytes };
     tell(&report, loaded, &engine, begun.elapsed());
