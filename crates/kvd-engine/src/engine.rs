@@ -360,10 +360,7 @@ fn run(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Repl
 fn run_other(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
     match command {
         Command::Get { .. } => unreachable!("carried out by who calls"),
-        Command::Peek { key } => {
-            let (entry, revision) = read::peek(store, worker, key);
-            Ok(Reply::Got { entry, revision })
-        }
+        Command::Peek { key } => Ok(read::peek(store, worker, key)),
         Command::MultiGet { keys, require_all } => read::multi_get(store, worker, keys, *require_all),
         Command::List(list) => read::list(store, worker, list),
         Command::ListSorted(list) => sorted::list(store, worker, list),

@@ -200,7 +200,7 @@ impl Update {
 
     fn run(&mut self, store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
         store.limits.check(command)?;
-        let needed = one_shot::demand(std::slice::from_ref(command)).memory_bytes;
+        let needed = one_shot::demand(store, worker, std::slice::from_ref(command)).memory_bytes;
         if needed > 0 {
             room::make(store, worker, needed)?;
         }

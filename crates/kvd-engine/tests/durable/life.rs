@@ -432,6 +432,12 @@ impl Life<'_> {
             Check { key: self.key(), condition }
         });
         let checks = checks.collect();
+        let commands = self.branch();
+        let otherwise = self.random.random::<bool>().then(|| self.branch());
+        Command::Transaction(Transaction { checks, commands, otherwise, on_failure: OnFailure::Abort })
+    }
+
+    fn branch(&mut self) -> Vec<Command<'static>> {
         let commands = (0..self.random.random_range(1..5)).map(|_| match self.random.random_range(0..4) {
             0 => Command::Set(self.set()),
             1 => self.append(),
@@ -441,9 +447,7 @@ impl Life<'_> {
             }
             _ => Command::Delete(Delete::new(self.key())),
         });
-        let commands = commands.collect();
-        let on_failure = OnFailure::Abort;
-        Command::Transaction(Transaction { checks, commands, otherwise: None, on_failure })
+        commands.collect()
     }
 
     fn sets(&mut self) -> Vec<Set<'static>> {
