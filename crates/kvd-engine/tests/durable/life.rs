@@ -66,18 +66,8 @@ struct Life<'w> {
 
 /// What a directory holds, by the rule of replay and nothing else.
 pub(crate) fn replica(disk: &SimDisk, options: Options) -> Result<(Report, State), JournalError> {
-    let recovery = Recovery::open(Arc::new(disk.fork()), options)?;
     let mut replica = Replica::default();
-    if let Some(snapshot) = recovery.snapshot() {
-        for chunk in 0..snapshot.chunks_count() {
-            for entry in snapshot.entries(chunk)? {
-                let (revision, value, content_type) = (entry.revision, entry.value, entry.content_type);
-                let version = Version { revision, value, content_type, expires_at_ms: entry.expires_at_ms };
-                replica.load(entry.key.as_bytes(), version);
-            }
-        }
-    }
-    let replayed = recovery.replay(&mut |revision, effects| replica.apply(revision, &effects))?;
+    let replayed = Recovery::open(Arc::new(disk.fork()), options)?.load(&mut replica)?;
     Ok((replayed.report().clone(), replica.state))
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use kvd_engine::{Engine, Worker};
+use kvd_engine::{Engine, Found, Worker};
 use kvd_types::{Command, Error, Key, Modify, Reply, Revision, Rule, Ttl};
+use kvd_wire::resp::error::Refusal;
 use kvd_wire::rest::batch::BeginAnswer;
 use kvd_wire::rest::problem::Problem;
 use kvd_wire::rest::request::{Batch, Begin};
@@ -22,7 +23,7 @@ use super::transactions::{Committing, remembered_bytes};
 
 /// From this size on, in bytes, reading a batch or writing its answer would hold up the worker's other connections: a
 /// millisecond or so of parsing.
-const LONG_WORK_BYTES: usize = 256 << 10;
+pub(super) const LONG_WORK_BYTES: usize = 256 << 10;
 
 /// Runs commands for one worker.
 pub(super) struct Executor {
@@ -166,7 +167,64 @@ impl Executor {
         answer
     }
 
-    fn with_worker<T>(&self, engine: &Engine, work: impl FnOnce(&mut Worker) -> T) -> T {
+    /// Runs many commands of one client in order, each by itself, and hands each answer out with its position. Those that read
+    /// see what the client wrote before, also where its answers, up to position `unanswered`, have not left yet.
+    pub(super) fn run_many(
+        &self,
+        engine: &Engine,
+        commands: &[Command<'_>],
+        unanswered: Revision,
+        mut answer: impl FnMut(Result<Reply, Error>, Revision),
+    ) {
+        self.with_worker(engine, |worker| {
+            engine.execute_batch(worker, commands, unanswered, |_, result, position| answer(result, position));
+        });
+    }
+
+    /// Looks many keys up as readers see them, each by itself, and shows what they hold.
+    pub(super) fn get_many(&self, engine: &Engine, keys: &[&[u8]], mut take: impl FnMut(Option<Found<'_>>)) {
+        self.with_worker(engine, |worker| engine.get_many(worker, keys, |_, found| take(found)));
+    }
+
+    /// Runs one command that takes long: on a thread that serves no connections.
+    ///
+    /// # Errors
+    /// The thread failed, in RESP's words.
+    pub(super) async fn run_command_beside(
+        &self,
+        engine: &Engine,
+        command: Command<'static>,
+        unanswered: Revision,
+    ) -> Result<(Result<Reply, Error>, Revision), Refusal> {
+        self.work_beside(engine, move |engine, worker| {
+            let mut answered = None;
+            engine.execute_batch(worker, &[command], unanswered, |_, result, position| {
+                answered = Some((result, position));
+            });
+            answered.expect("a command is answered")
+        })
+        .await
+    }
+
+    /// Does work with the engine on a thread that serves no connections.
+    ///
+    /// # Errors
+    /// The thread failed, in RESP's words.
+    pub(super) async fn work_beside<T: Send + 'static>(
+        &self,
+        engine: &Engine,
+        work: impl FnOnce(&Engine, &mut Worker) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let engine = engine.clone();
+        let done = tokio::task::spawn_blocking(move || work(&engine, &mut engine.worker())).await;
+        done.map_err(|error| {
+            error!(%error, "a request failed");
+            "ERR internal error; the server's log has more".into()
+        })
+    }
+
+    /// Does work with the engine's worker of this thread.
+    pub(super) fn with_worker<R>(&self, engine: &Engine, work: impl FnOnce(&mut Worker) -> R) -> R {
         work(self.worker.borrow_mut().get_or_insert_with(|| engine.worker()))
     }
 
