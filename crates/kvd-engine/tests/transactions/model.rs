@@ -84,15 +84,15 @@ impl Model {
             Err(Error::PreconditionFailed { failures, .. }) => failures,
             _ => Vec::new(),
         };
+        // Positions of `otherwise` count on.
         let (branch, first) = match otherwise {
             _ if failed_checks.is_empty() => (commands, 0),
-            // Positions count on after the commands.
             Some(otherwise) => (otherwise, commands.len()),
             None => return Err(Error::PreconditionFailed { failures: failed_checks, total: checks.len() }),
         };
         let carry_out = |run: &mut Run<'_>| -> Result<Vec<Result<Reply, Error>>, Error> {
             let mut replies = Vec::new();
-            for (index, command) in branch.iter().enumerate() {
+            for (index, command) in (first..).zip(branch) {
                 let reply = run.execute(command);
                 if let Err(error) = &reply {
                     if *on_failure == OnFailure::Abort {

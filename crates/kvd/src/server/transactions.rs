@@ -157,7 +157,8 @@ impl Transactions {
     fn lease_from(self: &Arc<Self>, table: &mut Table, id: TransactionId, bytes: usize) -> Result<Lease, Problem> {
         let mut open = self.take(table, id)?;
         if matches!(open.kind, Kind::ReadWrite(_)) {
-            if table.bytes + bytes > self.bytes_max {
+            // What asks for nothing is always let through: a commit gives memory back.
+            if bytes > 0 && table.bytes + bytes > self.bytes_max {
                 let actual = Some((table.bytes + bytes) as u64);
                 table.open.insert(id, Slot::Idle { open, since: Instant::now() });
                 let (limit, max) = (Limit::TransactionsBytes, self.bytes_max as u64);
