@@ -169,6 +169,7 @@ fn try_one<'c>(
         return Ok(Committed { revision, changed: 0, counted: false });
     };
     let (change, expires_at_ms) = (mutation.change(key.as_bytes()), mutation.expires_at_ms());
+    current.note_use(&change, hashed, &mut worker.uses);
     let batch = store.sequence.queues().then(|| batch(&[mutation.effect(key)], reservation));
     let (ends_at_ms, is_queued) = (current.ends_at_ms(), batch.is_some());
     let premise = Premise { store, root, guard: &guard, ends_at_ms, is_queued };
@@ -257,6 +258,7 @@ fn try_many<'c>(
     let mut targets: Vec<(Target<'_>, Option<u64>)> = Vec::with_capacity(mutations.len());
     for (at, mutation) in mutations {
         let (change, expires_at_ms) = (mutation.change(keys[at].as_bytes()), mutation.expires_at_ms());
+        current[at].note_use(&change, hashed[at], &mut worker.uses);
         if is_queued && !is_forgotten(&mutation) {
             effects.push(mutation.effect(keys[at]));
         }
@@ -322,7 +324,11 @@ impl Premise<'_> {
         self.store.check_writable()?;
         let has_ended = self.ends_at_ms.is_some_and(|at| at <= seq.now_ms()) && !planted::is(Bug::NoExpiryRecheck);
         let is_missed = seq.queues() && !self.is_queued && !planted::is(Bug::QueueNotChecked);
-        if has_ended || is_missed || !self.store.index.is_newest(self.root, self.guard) { Err(Stop::Again) } else { Ok(()) }
+        if has_ended || is_missed || !self.store.index.is_newest(self.root, self.guard) {
+            Err(Stop::Again)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -375,9 +381,13 @@ fn replace_wrongly(
     (revision, gone)
 }
 
-/// A mistake to be planted: the journal is not told of what the sweep removes.
+/// Mistakes to be planted: the journal is not told of what the sweep removes, or of what makes room.
 fn is_forgotten(mutation: &Mutation<'_>) -> bool {
-    planted::is_at_disk(Bug::SweepNotJournalled) && matches!(mutation, Mutation::Delete(Reason::Expired))
+    match mutation {
+        Mutation::Delete(Reason::Expired) => planted::is_at_disk(Bug::SweepNotJournalled),
+        Mutation::Delete(Reason::Evicted) => planted::is_at_disk(Bug::EvictionNotJournalled),
+        _ => false,
+    }
 }
 
 /// A commit as the journal and who watches have it, encoded before it has a revision.

@@ -45,6 +45,7 @@ impl Point {
         if planted::is(Bug::RevokedNotSeen) {
             self.pinned.check()?;
         }
+        worker.uses.note(self.store.index.hash(key.as_bytes()).fast());
         let guard = worker.reader.pin();
         let horizon = At(self.pinned.revision);
         let found = if planted::is(Bug::UpdateReadsNewest) {
@@ -94,7 +95,8 @@ impl View {
             Command::Get { key } => Ok(Reply::Got { entry: self.get(engine, worker, key)?, revision: self.revision() }),
             Command::Peek { key } => Ok(Reply::Got { entry: self.0.read(worker, key)?, revision: self.revision() }),
             Command::MultiGet { keys, require_all } => {
-                read::multi_get_at(store, worker, &read::hash_all(store, keys), *require_all, &self.0.pinned)
+                let keys = read::hash_all(store, worker, keys);
+                read::multi_get_at(store, worker, &keys, *require_all, &self.0.pinned)
             }
             Command::List(list) => self.list(engine, worker, list).map(Reply::Page),
             Command::ListSorted(list) => sorted::list_at(store, worker, list, &self.0.pinned).map(Reply::SortedPage),
@@ -200,7 +202,7 @@ impl Update {
 
     fn run(&mut self, store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
         store.limits.check(command)?;
-        let needed = one_shot::demand(std::slice::from_ref(command)).memory_bytes;
+        let needed = one_shot::demand(store, worker, std::slice::from_ref(command)).memory_bytes;
         if needed > 0 {
             room::make(store, worker, needed)?;
         }

@@ -57,7 +57,10 @@ async fn a_stream_that_breaks_before_its_first_event_goes_on_where_it_began() {
     let fake = Fake::start(vec![stream(""), stream(&commit(41, "a"))]);
     let mut watch = Client::new(&fake.url).unwrap().watch(WatchOptions::default());
     assert_eq!(revisions(&mut watch, 1).await, [41]);
-    assert_eq!(asked(&fake), [("GET /v1/watch?prefix=".to_owned(), None), ("GET /v1/watch?prefix=&from=41".to_owned(), None)]);
+    assert_eq!(
+        asked(&fake),
+        [("GET /v1/watch?prefix=".to_owned(), None), ("GET /v1/watch?prefix=&from=41".to_owned(), None)]
+    );
 }
 
 #[tokio::test]

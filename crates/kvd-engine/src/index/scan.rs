@@ -5,6 +5,7 @@ use super::rekey::ALL_MOVED;
 use super::root::{self, Root};
 use super::segment::SegmentWord;
 use super::version::{self, Horizon, Version};
+use super::word::Word;
 use crate::planted::{self, Bug};
 use crate::reclaim::Guard;
 use crate::sync::Ordering;
@@ -57,6 +58,10 @@ impl Index {
         }
         let (segment, bucket) = root.table.place(from, guard).ok_or(Reordered)?;
         let begin = found.len();
+        if !cfg!(any(kvd_loom, kvd_shuttle)) {
+            // All records of the bucket at once: each is a miss.
+            bucket.for_each_word(guard, Word::prefetch);
+        }
         bucket.for_each_word(guard, |word| {
             if let Some(version) = version::resolve(word, horizon, guard) {
                 let hash = self.hashing.place(self.hash(version.record.key()), is_keyed);

@@ -4,8 +4,11 @@
 #![cfg(not(any(kvd_loom, kvd_shuttle)))]
 
 mod crash;
+mod eviction;
 mod failures;
 mod life;
+mod load;
 mod model;
+mod own_writes;
 mod planted;
 mod start;

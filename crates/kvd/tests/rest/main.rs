@@ -12,6 +12,7 @@ mod folders;
 mod histories;
 mod hostile;
 mod keys;
+mod memory;
 mod slow;
 mod stopping;
 mod support;

@@ -382,6 +382,4 @@ macro_rules! plain_messages {
     )*};
 }
 
-plain_messages!(
-    MultiDeleteAnswer, StatsAnswer, InfoAnswer, BeginAnswer, CommitAnswer, DeletePrefixAnswer, WatchLagged
-);
+plain_messages!(MultiDeleteAnswer, StatsAnswer, InfoAnswer, BeginAnswer, CommitAnswer, DeletePrefixAnswer, WatchLagged);

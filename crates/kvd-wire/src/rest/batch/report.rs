@@ -154,6 +154,10 @@ pub struct InfoLimits {
     pub header_timeout_ms: u64,
     pub body_idle_timeout_ms: u64,
     pub keep_alive_timeout_ms: u64,
+    /// Most bytes of memory; null without a limit.
+    pub memory_bytes_max: Option<u64>,
+    /// What happens to a write that needs more: `reject` or `evict`; null without a limit.
+    pub memory_policy: Option<Cow<'static, str>>,
 }
 
 impl From<&Limits> for InfoLimits {
@@ -177,6 +181,8 @@ impl From<&Limits> for InfoLimits {
             header_timeout_ms: limits.header_timeout.as_millis() as u64,
             body_idle_timeout_ms: limits.body_idle_timeout.as_millis() as u64,
             keep_alive_timeout_ms: limits.keep_alive_timeout.as_millis() as u64,
+            memory_bytes_max: None,
+            memory_policy: None,
         }
     }
 }
