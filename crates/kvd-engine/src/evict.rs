@@ -199,7 +199,8 @@ fn least_useful(mut candidates: Vec<Candidate<'_>>) -> impl Iterator<Item = Cand
     let mut worth: Vec<(f64, Candidate<'_>)> = Vec::with_capacity(len);
     for (rank, candidate) in candidates.into_iter().enumerate() {
         // Less than a use.
-        let among_equals = if candidate.uses < USES_KNOWN { rank as f64 / len as f64 } else { fraction(candidate.hash) };
+        let among_equals =
+            if candidate.uses < USES_KNOWN { rank as f64 / len as f64 } else { fraction(candidate.hash) };
         let spared = if rank >= young_from { 1.0 } else { 0.0 };
         worth.push(((candidate.uses as f64 + spared + among_equals) / candidate.bytes as f64, candidate));
     }
