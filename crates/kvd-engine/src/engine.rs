@@ -3,13 +3,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use kvd_types::{Command, Epoch, Error, Limits, Reply, Revision};
+use kvd_types::{Command, Cursor, Epoch, Error, Limits, Reply, Revision};
 
 use crate::buffers::Buffers;
 use crate::changes::Changes;
 use crate::evict::{Eviction, MemoryPolicy};
 use crate::flusher::Journal;
-use crate::index::{Index, ReadPoints, Shape};
+use crate::index::{Index, Newest, ReadPoints, Shape};
 use crate::read::Found;
 use crate::reclaim::{Collector, Reader, Trash};
 use crate::sequence::{Batch, PINS_AT_FIRST, Sequence, Visibility};
@@ -19,7 +19,7 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::transaction::{Update, View};
 use crate::uses::Uses;
 use crate::waiting::Waiting;
-use crate::{clear, expire, one_shot, read, room, sorted, write};
+use crate::{clear, expire, one_shot, own_writes, read, room, sorted, write};
 
 /// Of the memory limit, the part that commits kept for who watches may take.
 const WATCH_SHARE: u64 = 8;
@@ -47,7 +47,7 @@ pub struct Config {
     pub history: usize,
     /// Most bytes of memory, for everything that [`Totals::memory_bytes`](crate::Totals::memory_bytes) counts. What a write adds
     /// to the index, what others bring at the same moment, and what a worker has retired and not handed over yet (256 KiB at
-    /// most, and one thing more) may exceed it.
+    /// most, and one thing more) may exceed it. Data that takes an eighth more is not loaded.
     pub memory_bytes_max: u64,
     /// What happens to a write that brings more, whatever it replaces.
     pub memory_policy: MemoryPolicy,
@@ -143,7 +143,16 @@ impl Worker {
 impl Engine {
     /// Opens an empty store.
     pub fn open(config: Config) -> Engine {
-        let index = Index::new(Shape { buckets_max: config.segment_buckets_max }, config.hash_key);
+        Engine::with(config, None)
+    }
+
+    /// An empty store that is to be loaded, and will have so many keys at least.
+    pub(crate) fn to_load(config: Config, keys: u64) -> Engine {
+        Engine::with(config, Some(keys))
+    }
+
+    fn with(config: Config, to_load: Option<u64>) -> Engine {
+        let index = Index::new(Shape { buckets_max: config.segment_buckets_max }, config.hash_key, to_load);
         let walks = Epoch(config.epoch.0 ^ index.hash(b"").fast() as u32);
         Engine(Arc::new(Store {
             index,
@@ -204,20 +213,38 @@ impl Engine {
         result
     }
 
-    /// Carries out many commands in order, each by itself, and hands each answer out when it is there. What they need of memory
-    /// is asked for ahead, which makes short ones faster than one by one.
+    /// Carries out many commands of one client in order, each by itself, and hands each answer out with its position when it is
+    /// there. What they need of memory is asked for ahead, which makes short ones faster than one by one.
+    ///
+    /// `unanswered` is the highest position of this client's earlier answers that have not left. A client sees its own writes: a
+    /// get, a peek or a multi-get behind one that readers don't see yet looks at the newest commit. A list does not.
     pub fn execute_batch(
         &self,
         worker: &mut Worker,
         commands: &[Command<'_>],
-        mut answer: impl FnMut(usize, Result<Reply, Error>),
+        mut unanswered: Revision,
+        mut answer: impl FnMut(usize, Result<Reply, Error>, Revision),
     ) {
         for (chunk, some) in commands.chunks(read::BATCH_KEYS).enumerate() {
             read::prefetch(self.store(worker), worker, some.iter().filter_map(Command::single_key));
             for (at, command) in some.iter().enumerate() {
-                answer(chunk * read::BATCH_KEYS + at, self.execute(worker, command));
+                let result = match own_writes::needed(self.revision(), unanswered, command) {
+                    false => self.execute(worker, command),
+                    true => own_writes::read(command, |transaction| self.execute(worker, transaction)),
+                };
+                unanswered = unanswered.max(worker.position);
+                answer(chunk * read::BATCH_KEYS + at, result, worker.position);
             }
         }
+        worker.position = unanswered;
+    }
+
+    /// Where a walk begins that is to see the keys from this hash on, in the order that the newest commit has. Hashes are spread
+    /// evenly over the numbers of 64 bits.
+    pub fn cursor_at(&self, worker: &mut Worker, next_hash: u64) -> Cursor {
+        let store = self.store(worker);
+        let is_keyed = store.index.is_keyed(Newest, &worker.reader.pin());
+        Cursor { epoch: store.walks, next_hash, is_keyed }
     }
 
     /// Looks a key up and shows what it holds, without copying or allocating. `take` must be short, since nothing that others
@@ -256,6 +283,11 @@ impl Engine {
     /// Milliseconds since 1970.
     pub fn tick(&self, now_ms: u64) {
         self.0.sequence.tick(now_ms);
+    }
+
+    /// Whether any key has ever been given an expiry: without, it is of no use to move the time often.
+    pub fn has_expiries(&self) -> bool {
+        self.0.index.has_expiries()
     }
 
     /// Removes keys whose time has come, in at most `segments` segments of the index. Returns how long the one that waited
@@ -384,10 +416,7 @@ fn run(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Repl
 fn run_other(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
     match command {
         Command::Get { .. } => unreachable!("carried out by who calls"),
-        Command::Peek { key } => {
-            let (entry, revision) = read::peek(store, worker, key);
-            Ok(Reply::Got { entry, revision })
-        }
+        Command::Peek { key } => Ok(read::peek(store, worker, key)),
         Command::MultiGet { keys, require_all } => read::multi_get(store, worker, keys, *require_all),
         Command::List(list) => read::list(store, worker, list),
         Command::ListSorted(list) => sorted::list(store, worker, list),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kvd_types::{ContentType, Cursor, Entry, Error, Key, List, Page, PageItem, Reply, Revision};
 
 use crate::engine::{Store, Worker};
@@ -39,6 +40,12 @@ impl<'g> Found<'g> {
     #[inline]
     pub fn value(&self) -> &'g [u8] {
         self.0.record.value()
+    }
+
+    /// The same, to be kept, of a value that the store shares instead of copying it.
+    #[inline]
+    pub fn shared_value(&self) -> Option<&'g Bytes> {
+        self.0.record.shared_value()
     }
 
     /// The commit that wrote it.
@@ -145,14 +152,16 @@ pub(crate) fn prefetch<'k>(store: &Store, worker: &mut Worker, keys: impl Iterat
 }
 
 pub(crate) fn get(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Reply {
-    let (entry, revision) = peek(store, worker, key);
-    worker.counters.get(entry.is_some());
-    Reply::Got { entry, revision }
+    look(store, worker, key, true)
 }
 
-/// What a key holds, and its revision, or that at which it was missing. Counts nothing.
-#[inline]
-pub(crate) fn peek(store: &Store, worker: &mut Worker, key: &Key<'_>) -> (Option<Entry>, Revision) {
+pub(crate) fn peek(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Reply {
+    look(store, worker, key, false)
+}
+
+/// Inlined: a get is short enough for the copy of its answer to show.
+#[inline(always)]
+fn look(store: &Store, worker: &mut Worker, key: &Key<'_>, is_counted: bool) -> Reply {
     let key = store.index.hash(key.as_bytes());
     let guard = worker.reader.pin();
     let mut found = find(store, key, store.sequence.now_ms(), &guard);
@@ -164,8 +173,18 @@ pub(crate) fn peek(store: &Store, worker: &mut Worker, key: &Key<'_>) -> (Option
     }
     let entry = found.map(|found| found.entry());
     worker.uses.note(key.fast());
+    drop(guard);
+    if is_counted {
+        worker.counters.get(entry.is_some());
+    }
     let revision = entry.as_ref().map_or(missing_at, |entry| entry.revision);
-    (entry, revision)
+    Reply::Got { entry, revision }
+}
+
+/// What a key holds, for mistakes to be planted: as of before anything is locked.
+pub(crate) fn too_early(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Option<Entry> {
+    let guard = worker.reader.pin();
+    find(store, store.index.hash(key.as_bytes()), store.sequence.now_ms(), &guard).map(|found| found.entry())
 }
 
 /// How long the value of a key is, for an estimate.

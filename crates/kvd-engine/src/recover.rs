@@ -1,25 +1,25 @@
-//! From a directory to a store: the snapshot's entries by several threads, then what came after it, in order. Knows the journal
-//! and the index; the rule by which effects apply is the journal's.
+//! From a directory to a store: what the journal gives at a start goes to the threads that put it into the index. Owns their
+//! number, the room that is made beforehand, and the word on the progress; how a key is put there is `load`'s.
 //!
-//! Nobody else knows the store yet, so keys are put where they belong without a commit each. The sizes are counted from what each
-//! step found and left, as commits do.
+//! ```text
+//!  snapshot   each thread takes the next chunk: read, check, decode, apply      no key is in two chunks
+//!  journal    read and check --> blocks of groups --> each thread: decode, apply the keys that are its own, in order
+//!             a clear waits until all threads have come that far
+//! ```
 
-use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
-use bytes::Bytes;
-use kvd_journal::{Disk, Entry, Error, Options, Policy, Recovery, Report, Snapshot};
-use kvd_types::{ContentType, Effect, Reason, Revision};
+use kvd_journal::{Disk, ENTRY_BYTES, Error, Group, Load, Options, Policy, Recovery, Report, Share, Snapshot};
+use kvd_types::Epoch;
 
-use crate::commit;
-use crate::engine::{Config, Engine, Store, Worker};
+use crate::engine::{Config, Engine};
 use crate::flusher::Journal;
-use crate::index::Hashed;
-use crate::mutation::Mutation;
-use crate::sequence::{Delta, Visibility};
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
-use crate::walk::Walk;
+use crate::index;
+use crate::load::{self, Part};
+use crate::room;
+use crate::sequence::Visibility;
 
 /// How far a start has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,17 +28,20 @@ pub struct Loading {
     pub entries_total: u64,
     /// Of them, those that are loaded.
     pub entries: u64,
-    /// Commits that were replayed after it.
+    /// Commits that were read after it.
     pub batches: u64,
+    /// How much of the journal they are.
+    pub journal: Share,
 }
 
 impl Engine {
     /// Opens the store of a directory, new or not: its epoch, keys, revisions and time go on. `now_ms` is the wall clock's, and
-    /// `options` say when commits are synced; with [`Policy::Always`] readers see what is on disk. `progress` is called now
-    /// and then, from any thread.
+    /// `options` say when commits are synced; with [`Policy::Always`] readers see what is on disk. `threads` load it beside the
+    /// one that calls; with 1 that one does all by itself. `progress` is called now and then, from any thread.
     ///
     /// # Errors
-    /// The directory is in use, damaged, of a newer format, full, or what the operating system says; it is as it was.
+    /// The directory is in use, damaged, of a newer format, full, its data needs more memory than is allowed, or what the
+    /// operating system says; it is as it was.
     pub fn recover(
         config: Config,
         disk: Arc<dyn Disk>,
@@ -47,27 +50,17 @@ impl Engine {
         threads: usize,
         progress: &(dyn Fn(Loading) + Sync),
     ) -> Result<(Engine, Report), Error> {
-        let recovery = Recovery::open(disk, options)?;
         let visibility = if options.policy == Policy::Always { Visibility::WhenDurable } else { Visibility::Immediate };
-        let engine = Engine::open(Config { epoch: recovery.epoch(), visibility, journal: true, ..config });
-        let store = engine.parts();
-        let mut loading = Loading::default();
-        if let Some(snapshot) = recovery.snapshot() {
-            loading.entries_total = snapshot.entries_count();
-            load(&engine, snapshot, threads.max(1), &|entries| progress(Loading { entries, ..loading }))?;
-            loading.entries = loading.entries_total;
-        }
-        let mut worker = engine.worker();
-        let replayed = recovery.replay(&mut |revision, effects| {
-            replay(store, &mut worker, revision, effects);
-            loading.batches += 1;
-            if loading.batches.is_multiple_of(PROGRESS_BATCHES) {
-                progress(loading);
-            }
-        })?;
-        drop(worker);
+        let config = Config { visibility, journal: true, ..config };
+        let mut loader =
+            Loader { config, threads: threads.max(1), progress, loading: Loading::default(), replay: None };
+        let loaded = Recovery::open(disk, options)?.load(&mut loader);
+        // After an error, too: no thread may go on when this returns.
+        let applied = loader.replay.take().map(Replay::end);
+        let (replayed, engine) = (loaded?, applied.expect("loading has begun")?);
         let report = replayed.report().clone();
         let writer = replayed.resume(now_ms)?;
+        let store = engine.parts();
         store.sequence.resume(writer.last(), writer.now_ms());
         store.changes.resume(writer.last());
         let journal = Journal::new(writer, options.policy, report.journal_bytes, report.snapshot);
@@ -76,129 +69,142 @@ impl Engine {
     }
 }
 
+/// A start that is under way.
+struct Loader<'a> {
+    config: Config,
+    threads: usize,
+    progress: &'a (dyn Fn(Loading) + Sync),
+    loading: Loading,
+    /// The store, and who applies the journal to it; none before it has begun.
+    replay: Option<Replay>,
+}
+
+impl Load for Loader<'_> {
+    fn begin(&mut self, epoch: Epoch, snapshot: Option<&Snapshot>) -> Result<(), Error> {
+        if let Some(replay) = self.replay.take() {
+            // What a damaged snapshot has left goes first: there may be no memory for both.
+            drop(replay.end());
+        }
+        self.loading = Loading::default();
+        let config = Config { epoch, ..self.config.clone() };
+        let Some(snapshot) = snapshot else {
+            self.replay = Some(Replay::new(Engine::to_load(config, 0), self.threads));
+            return Ok(());
+        };
+        let keys = snapshot.entries_count();
+        // Told beforehand: it may take minutes to find out, and who then has no memory at all is killed.
+        let values = snapshot.entries_bytes().saturating_sub(keys * (ENTRY_BYTES - load::RECORD_BYTES));
+        room::check_loaded(values + keys * index::KEY_BYTES, config.memory_bytes_max)?;
+        let engine = Engine::to_load(config, keys);
+        self.loading.entries_total = keys;
+        let loading = self.loading;
+        load::snapshot(&engine, snapshot, self.threads, &|entries| (self.progress)(Loading { entries, ..loading }))?;
+        self.loading.entries = keys;
+        self.replay = Some(Replay::new(engine, self.threads));
+        Ok(())
+    }
+
+    fn group(&mut self, group: Group, journal: Share) -> Result<(), Error> {
+        let before = self.loading.batches;
+        self.loading.batches += group.commits_count();
+        self.loading.journal = journal;
+        if before / PROGRESS_BATCHES != self.loading.batches / PROGRESS_BATCHES {
+            (self.progress)(self.loading);
+        }
+        self.replay.as_mut().expect("a snapshot or nothing comes first").take(group)
+    }
+}
+
 /// Commits between two words on the progress.
 const PROGRESS_BATCHES: u64 = 10_000;
 
-/// The entries of a snapshot, a chunk at a time to whichever thread is free.
-fn load(engine: &Engine, snapshot: &Snapshot, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<(), Error> {
-    let (next, loaded) = (AtomicUsize::new(0), AtomicU64::new(0));
-    let failure: Mutex<Option<Error>> = Mutex::new(None);
-    let work = || {
-        let (store, mut worker) = (engine.parts(), engine.worker());
-        loop {
-            let chunk = next.fetch_add(1, Ordering::Relaxed); // only the number itself matters
-            if chunk >= snapshot.chunks_count() || lock(&failure).is_some() {
-                return;
-            }
-            match snapshot.entries(chunk) {
-                Ok(entries) => {
-                    let count = entries.len() as u64;
-                    load_chunk(store, &mut worker, entries);
-                    progress(loaded.fetch_add(count, Ordering::Relaxed) + count); // a figure that stands for nothing else
-                }
-                Err(error) => {
-                    lock(&failure).get_or_insert(error);
-                }
-            }
+/// Bytes of commits that go to the threads at once: so many that handing them over costs nothing, so few that all have work.
+const BLOCK_BYTES: u64 = 256 << 10;
+
+/// Groups that do so: small ones have costs of their own.
+const BLOCK_GROUPS: usize = 4_096;
+
+/// Blocks that wait for a thread at most.
+const BLOCKS_AHEAD: usize = 4;
+
+/// The journal on its way into the store.
+struct Replay {
+    engine: Engine,
+    threads: usize,
+    /// The block that is being filled.
+    block: Vec<Group>,
+    block_bytes: u64,
+    /// Who applies blocks; none between two clears, and none ever where one thread does all.
+    appliers: Vec<Applier>,
+}
+
+/// A thread that applies every block's keys that are its own.
+struct Applier {
+    blocks: SyncSender<Arc<Vec<Group>>>,
+    thread: JoinHandle<Result<(), Error>>,
+}
+
+impl Replay {
+    fn new(engine: Engine, threads: usize) -> Replay {
+        Replay { engine, threads, block: Vec::new(), block_bytes: 0, appliers: Vec::new() }
+    }
+
+    fn take(&mut self, group: Group) -> Result<(), Error> {
+        if group.has_clear() {
+            self.settle()?;
+            return load::block(&self.engine, &mut self.engine.worker(), &[group], Part::ALL);
         }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.min(snapshot.chunks_count()) {
-            scope.spawn(work);
+        self.block_bytes += group.bytes();
+        self.block.push(group);
+        if self.block_bytes >= BLOCK_BYTES || self.block.len() >= BLOCK_GROUPS { self.apply() } else { Ok(()) }
+    }
+
+    /// Applies the block, or has it applied.
+    fn apply(&mut self) -> Result<(), Error> {
+        let block = Arc::new(std::mem::take(&mut self.block));
+        self.block_bytes = 0;
+        if self.threads == 1 {
+            return load::block(&self.engine, &mut self.engine.worker(), &block, Part::ALL);
         }
-        work();
-    });
-    match lock(&failure).take() {
-        Some(error) => Err(error),
-        None => Ok(()),
+        if self.appliers.is_empty() {
+            self.appliers = (0..self.threads).map(|index| Applier::start(&self.engine, index, self.threads)).collect();
+        }
+        // One that has ended has found an error, which its end tells.
+        let is_sent = |applier: &Applier| applier.blocks.send(Arc::clone(&block)).is_ok();
+        if self.appliers.iter().all(is_sent) { Ok(()) } else { self.settle() }
+    }
+
+    /// Waits until everything that was taken is applied.
+    fn settle(&mut self) -> Result<(), Error> {
+        let applied = if self.block.is_empty() { Ok(()) } else { self.apply() };
+        // All of them, whatever the first says: none may go on when this returns.
+        let ended: Vec<_> = self.appliers.drain(..).map(Applier::end).collect();
+        ended.into_iter().collect::<Result<(), Error>>().and(applied)
+    }
+
+    fn end(mut self) -> Result<Engine, Error> {
+        self.settle()?;
+        self.engine.parts().index.end_loading(&self.engine.worker().reader.pin());
+        Ok(self.engine)
     }
 }
 
-fn load_chunk(store: &Store, worker: &mut Worker, entries: Vec<Entry<'static>>) {
-    let mut delta = Delta::default();
-    for Entry { key, value, content_type, expires_at_ms, revision } in entries {
-        let put = put(value, content_type, expires_at_ms);
-        apply(store, worker, key.as_bytes(), revision, &put, &mut delta);
+impl Applier {
+    fn start(engine: &Engine, index: usize, threads: usize) -> Applier {
+        let (blocks, waiting) = sync_channel::<Arc<Vec<Group>>>(BLOCKS_AHEAD);
+        let engine = engine.clone();
+        let work = move || {
+            let mut worker = engine.worker();
+            waiting
+                .into_iter()
+                .try_for_each(|block| load::block(&engine, &mut worker, &block, Part::of(index, threads)))
+        };
+        Applier { blocks, thread: std::thread::spawn(work) }
     }
-    store.sequence.enter().count(&delta);
-    worker.trash.tidy();
-}
 
-fn put(value: Bytes, content_type: Option<ContentType>, expires_at_ms: Option<u64>) -> Mutation<'static> {
-    Mutation::Put { value: Cow::Owned(value), content_type: content_type.map(Cow::Owned), expires_at_ms }
-}
-
-/// One commit of the journal.
-fn replay(store: &Store, worker: &mut Worker, revision: Revision, effects: Vec<Effect<'static>>) {
-    let mut delta = Delta::default();
-    for effect in effects {
-        match effect {
-            Effect::Put { key, value, content_type, expires_at_ms } => {
-                let put = put(value, content_type, expires_at_ms);
-                apply(store, worker, key.as_bytes(), revision, &put, &mut delta);
-            }
-            Effect::Delete { key, reason } => {
-                apply(store, worker, key.as_bytes(), revision, &Mutation::Delete(reason), &mut delta);
-            }
-            Effect::Clear => clear(store, worker, revision, &mut delta),
-        }
-    }
-    store.sequence.enter().count(&delta);
-    worker.trash.tidy();
-}
-
-/// An effect on one key counts unless the key is there with this revision or a higher one.
-fn apply(
-    store: &Store,
-    worker: &mut Worker,
-    key: &[u8],
-    revision: Revision,
-    mutation: &Mutation<'_>,
-    delta: &mut Delta,
-) {
-    let hashed = store.index.hash(key);
-    let guard = worker.reader.pin();
-    let home = store.index.lock(store.index.newest(&guard), hashed, &guard);
-    let (target, newest) = home.find(&store.index, hashed, &guard);
-    let is_put = matches!(mutation, Mutation::Put { .. });
-    if !newest.map_or(is_put, |version| version.revision < revision) {
-        return;
-    }
-    let (change, expires_at_ms) = (mutation.change(key), mutation.expires_at_ms());
-    delta.replace(newest.map(|version| version.record), &change);
-    let target = target.unwrap_or_else(|| {
-        home.reserve(1, &guard);
-        home.vacant(&store.index, hashed, &guard)
-    });
-    let gone = target.replace(change, revision);
-    let counted = target.account(&store.index, expires_at_ms, &guard);
-    drop(home);
-    if let Some(record) = gone {
-        worker.trash.retire(record.into_garbage());
-    }
-    drop(guard);
-    let keys: &[Hashed<'_>] = &[hashed];
-    commit::after_commit(store, worker, if counted { keys } else { &[] });
-}
-
-/// Keys that are older than the clear go. Those of a fuzzy snapshot that are newer stay.
-fn clear(store: &Store, worker: &mut Worker, revision: Revision, delta: &mut Delta) {
-    let mut walk = Walk::new(store, worker);
-    loop {
-        let mut older = Vec::new();
-        let found = walk.bucket(store, worker, |version| {
-            if version.revision < revision {
-                older.push(version.record.key().to_vec());
-            }
-        });
-        for key in older {
-            apply(store, worker, &key, revision, &Mutation::Delete(Reason::Asked), delta);
-        }
-        match found {
-            Ok(true) => {}
-            Ok(false) => return,
-            // What is gone already is not found again.
-            Err(_) => walk = Walk::new(store, worker),
-        }
+    /// Waits until it has applied what it was sent.
+    fn end(self) -> Result<(), Error> {
+        drop(self.blocks);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }

@@ -10,6 +10,7 @@
 //! | keys of little use, where the policy says so | evicted, a few at a time |
 //! | | refused |
 
+use kvd_journal::Error as JournalError;
 use kvd_types::Error;
 
 use crate::engine::{Store, Worker};
@@ -87,6 +88,39 @@ pub(crate) fn make(store: &Store, worker: &mut Worker, needed: u64) -> Result<()
             return refused;
         }
         is_flushed = false;
+    }
+}
+
+/// While a store is loaded, the part of the limit that it may exceed it by. A store that was full must come back, and its index
+/// depends on the order in which keys came; writes then have to wait for deletes.
+const LOADING_SHARE: u64 = 8;
+
+/// Whether data that takes `needed` bytes may be loaded.
+///
+/// # Errors
+/// [`JournalError::MemoryFull`].
+pub(crate) fn check_loaded(needed: u64, max: u64) -> Result<(), JournalError> {
+    if needed > max.saturating_add(max / LOADING_SHARE) {
+        Err(JournalError::MemoryFull { needed, max })
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether what was loaded so far is not too much.
+///
+/// # Errors
+/// [`JournalError::MemoryFull`].
+pub(crate) fn check_loading(store: &Store, worker: &mut Worker) -> Result<(), JournalError> {
+    let max = store.memory_bytes_max;
+    if max == u64::MAX {
+        return Ok(());
+    }
+    loop {
+        let checked = check_loaded(Memory::of(store, &mut worker.reader).used, max);
+        if checked.is_ok() || !clean_up(store, worker) {
+            return checked;
+        }
     }
 }
 

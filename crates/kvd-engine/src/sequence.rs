@@ -377,6 +377,7 @@ impl Seq<'_> {
         publish: impl FnOnce(Revision, u64),
     ) -> (Revision, u64) {
         let cleared = std::mem::take(&mut self.state.totals);
+        self.count(&Delta::default());
         let revision = self.commit_batch(batch, |revision| publish(revision, cleared.data_bytes()));
         (revision, cleared.keys)
     }
@@ -385,7 +386,6 @@ impl Seq<'_> {
         let revision = Revision(self.state.last + 1);
         self.state.last = revision.0;
         self.queue(batch, revision);
-        self.sequence.used.store(self.state.totals.data_bytes(), Ordering::Relaxed); // a hint, see `used_bytes`
         publish(revision);
         self.sequence.last.store(revision.0, Ordering::Release); // pairs with the load in `last`
         if self.sequence.visibility == Visibility::Immediate {
@@ -410,6 +410,7 @@ impl Seq<'_> {
     /// Changes the sizes.
     pub(crate) fn count(&mut self, delta: &Delta) {
         self.state.totals.apply(delta);
+        self.sequence.used.store(self.state.totals.data_bytes(), Ordering::Relaxed); // a hint, see `used_bytes`
     }
 
     /// Sizes of what is stored, and the commit as of which.

@@ -267,6 +267,8 @@ pub(crate) fn keys_written(command: &Command<'_>) -> usize {
 
 /// A plain load and store, for there is one writer: the worker, which lends its counters out mutably.
 fn add(counter: &AtomicU64, count: usize) {
-    // Relaxed, both: see `add_to`.
-    counter.store(counter.load(Ordering::Relaxed) + count as u64, Ordering::Relaxed);
+    if count > 0 {
+        // Relaxed, both: see `add_to`.
+        counter.store(counter.load(Ordering::Relaxed) + count as u64, Ordering::Relaxed);
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use kvd_types::{Command, Condition, Delete, Entry, Error, Key, List, Page, Reply, Revision, Set};
 
@@ -18,7 +19,6 @@ use crate::overlay::{self, Overlay, Write};
 use crate::planted::{self, Bug};
 use crate::sequence::Pinned;
 use crate::stats::Tally;
-use crate::sync::Ordering;
 use crate::{judge, one_shot, read, room, sorted};
 
 /// A read point, given up when it is dropped.
@@ -202,7 +202,7 @@ impl Update {
 
     fn run(&mut self, store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
         store.limits.check(command)?;
-        let needed = one_shot::demand(std::slice::from_ref(command)).memory_bytes;
+        let needed = one_shot::demand(store, worker, std::slice::from_ref(command)).memory_bytes;
         if needed > 0 {
             room::make(store, worker, needed)?;
         }

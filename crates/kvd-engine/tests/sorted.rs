@@ -1,5 +1,5 @@
-//! Lists in the order of the keys' bytes: the index has no such order, so each page is chosen from all keys. However a walk is cut
-//! into pages, each key or folder comes once and in order; what others do meanwhile moves nothing that stays.
+//! Lists in the order of the keys' bytes: the index has no such order, so each page is chosen from all keys. However a walk is
+//! cut into pages, each key or folder comes once and in order; what others do meanwhile moves nothing that stays.
 #![cfg(not(any(kvd_loom, kvd_shuttle)))]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -27,8 +27,8 @@ const DELETE_BYTES: usize = 8;
 
 const CLEAR_BYTES: usize = 4;
 
-/// Values from this size on are not copied.
-const SHARED_BYTES_MIN: usize = 16 << 10;
+/// Values from this size on are not copied into a batch, and have memory of their own when they are read.
+pub const COPIED_BYTES_MIN: usize = 16 << 10;
 
 /// The flag of a put that has an expiry.
 const HAS_EXPIRY: u8 = 1;
@@ -176,7 +176,7 @@ fn encode_effect(to: &mut Vec<u8>, effect: &Effect<'_>) -> Option<Bytes> {
     match effect {
         Effect::Put { key, value, content_type, expires_at_ms } => {
             encode_put_head(to, key, value, content_type.as_ref(), *expires_at_ms);
-            if value.len() >= SHARED_BYTES_MIN {
+            if value.len() >= COPIED_BYTES_MIN {
                 return Some(Bytes::clone(value));
             }
             to.put_slice(value);
@@ -234,25 +234,66 @@ fn u32_len(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
-/// The next batch of a group's body; none at its end.
-///
-/// # Errors
-/// What is wrong with it, although its checksum is right.
-pub(crate) fn decode_batch(from: &mut &[u8]) -> Result<Option<(Revision, Vec<Effect<'static>>)>, &'static str> {
-    if from.is_empty() {
-        return Ok(None);
+/// What becomes of values that are decoded.
+#[derive(Clone, Copy)]
+pub(crate) enum Values<'a> {
+    /// Each is copied: it may live for as long as it likes.
+    Copied,
+    /// Small ones are parts of these bytes, for who copies them anyway: one that is kept keeps all of the bytes.
+    Shared(&'a Bytes),
+}
+
+impl Values<'_> {
+    fn of(self, value: &[u8]) -> Bytes {
+        match self {
+            Values::Shared(whole) if value.len() < COPIED_BYTES_MIN => whole.slice_ref(value),
+            _ => Bytes::copy_from_slice(value),
+        }
     }
-    let mut head = take(from, BATCH_HEAD_BYTES)?;
-    let (revision, length, count) = (head.get_u64_le(), head.get_u32_le(), head.get_u32_le());
-    let mut bytes = take(from, length as usize)?;
-    let mut effects = Vec::new();
-    for _ in 0..count {
-        effects.push(decode_effect(&mut bytes)?);
+}
+
+/// A batch of a group's body, whose effects are still bytes.
+pub(crate) struct RawBatch<'a> {
+    pub(crate) revision: Revision,
+    /// Effects that follow.
+    count: u32,
+    /// Of the effects that follow.
+    bytes: &'a [u8],
+}
+
+impl<'a> RawBatch<'a> {
+    /// The next batch; none at the body's end.
+    ///
+    /// # Errors
+    /// What is wrong with it, although its checksum is right.
+    pub(crate) fn next(body: &mut &'a [u8]) -> Result<Option<RawBatch<'a>>, &'static str> {
+        if body.is_empty() {
+            return Ok(None);
+        }
+        let mut head = take(body, BATCH_HEAD_BYTES)?;
+        let (revision, length, count) = (head.get_u64_le(), head.get_u32_le(), head.get_u32_le());
+        Ok(Some(RawBatch { revision: Revision(revision), count, bytes: take(body, length as usize)? }))
     }
-    if bytes.is_empty() {
-        Ok(Some((Revision(revision), effects)))
-    } else {
-        Err("bytes follow the last effect of a batch")
+
+    /// Its effects; the first that is wrong ends them.
+    pub(crate) fn effects(mut self, values: Values<'a>) -> impl Iterator<Item = Result<Effect<'a>, &'static str>> {
+        std::iter::from_fn(move || {
+            if self.count == 0 {
+                let rest = std::mem::take(&mut self.bytes);
+                return (!rest.is_empty()).then_some(Err("bytes follow the last effect of a batch"));
+            }
+            self.count -= 1;
+            let effect = decode_effect(values, &mut self.bytes);
+            if effect.is_err() {
+                (self.count, self.bytes) = (0, &[]);
+            }
+            Some(effect)
+        })
+    }
+
+    /// Whether it is a clear, which is alone in its batch.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.bytes.first() == Some(&CLEAR)
     }
 }
 
@@ -260,11 +301,8 @@ pub(crate) fn decode_batch(from: &mut &[u8]) -> Result<Option<(Revision, Vec<Eff
 ///
 /// # Errors
 /// What is wrong with it, although its checksum is right.
-pub(crate) fn decode_effect(from: &mut &[u8]) -> Result<Effect<'static>, &'static str> {
-    let effect = decode_effect_head(from)?;
-    // Copied: a slice of the group would keep all of the group's bytes for as long as this value lives.
-    let value = |len| take(from, len).map(Bytes::copy_from_slice);
-    effect.with_value(value).map(Effect::into_owned)
+pub(crate) fn decode_effect<'a>(values: Values<'_>, from: &mut &'a [u8]) -> Result<Effect<'a>, &'static str> {
+    decode_effect_head(from)?.with_value(|len| take(from, len).map(|value| values.of(value)))
 }
 
 /// An effect as it lies in its batch, but for the value of a put, which follows.
@@ -361,7 +399,7 @@ mod tests {
     fn value() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             9 => vec(any::<u8>(), 0..300),
-            1 => any::<u8>().prop_map(|byte| vec![byte; SHARED_BYTES_MIN]),
+            1 => any::<u8>().prop_map(|byte| vec![byte; COPIED_BYTES_MIN]),
         ]
     }
 
@@ -393,11 +431,17 @@ mod tests {
                 encoded.stamp(Revision(*revision));
                 encoded.parts().for_each(|part| bytes.extend_from_slice(part));
             }
-            let mut from = &bytes[..];
-            for (revision, effects) in batches {
-                prop_assert_eq!(decode_batch(&mut from).unwrap(), Some((Revision(revision), effects)));
+            let whole = Bytes::from(bytes);
+            for values in [Values::Copied, Values::Shared(&whole)] {
+                let mut from = &whole[..];
+                for (revision, effects) in &batches {
+                    let batch = RawBatch::next(&mut from).unwrap().unwrap();
+                    prop_assert_eq!(batch.revision, Revision(*revision));
+                    prop_assert_eq!(batch.is_clear(), effects.first() == Some(&Effect::Clear));
+                    prop_assert_eq!(&batch.effects(values).collect::<Result<Vec<_>, _>>().unwrap(), effects);
+                }
+                prop_assert!(RawBatch::next(&mut from).unwrap().is_none());
             }
-            prop_assert_eq!(decode_batch(&mut from), Ok(None));
         }
 
         #[test]
@@ -440,7 +484,10 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_batch_or_an_error(bytes in vec(any::<u8>(), 0..100)) {
-            let _ = decode_batch(&mut &bytes[..]);
+            if let Ok(Some(batch)) = RawBatch::next(&mut &bytes[..]) {
+                batch.is_clear();
+                batch.effects(Values::Copied).for_each(drop);
+            }
         }
 
         #[test]
@@ -448,7 +495,7 @@ mod tests {
             let encoded = Encoded::new(&effects).unwrap();
             let len = 1 + cut.index(encoded.len() - 1);
             let bytes: Vec<u8> = encoded.parts().flatten().copied().collect();
-            prop_assert!(decode_batch(&mut &bytes[..len]).is_err());
+            prop_assert!(RawBatch::next(&mut &bytes[..len]).is_err());
         }
     }
 }

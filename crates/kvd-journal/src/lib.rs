@@ -68,6 +68,7 @@
 mod batch;
 mod disk;
 mod error;
+mod group;
 mod inspect;
 mod planted;
 mod purge;
@@ -82,19 +83,20 @@ mod snapshot;
 mod walk;
 mod writer;
 
-pub use batch::{Batch, BatchSize, Encoded, TooLarge};
+pub use batch::{Batch, BatchSize, COPIED_BYTES_MIN, Encoded, TooLarge};
 pub use disk::{Disk, DiskFile, DiskLock};
 pub use error::{Error, Refused};
+pub use group::Group;
 pub use inspect::{Inspected, What, inspect};
 #[cfg(feature = "planted")]
 pub use planted::{Bug, plant};
 pub use purge::Purged;
 pub use read::between;
 pub use real_disk::RealDisk;
-pub use recover::{Options, Recovery, Replayed};
+pub use recover::{Load, Options, Recovery, Replayed, Share, check, lock_shared};
 pub use report::{Cut, Report};
 pub use room::{Purpose, Reservation, Room};
-pub use snapshot::{Entry, Snapshot, SnapshotWriter, Snapshots};
+pub use snapshot::{Chunk, ENTRY_BYTES, Entry, Snapshot, SnapshotWriter, Snapshots};
 pub use walk::Place;
 pub use writer::{Policy, Writer};
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use toml::Value;
 
-use crate::config::{self, CommandLine, Fsync, LISTEN_DEFAULT, LogFormat, LogLevel};
+use crate::config::{self, CommandLine, Fsync, LISTEN_DEFAULT, LogFormat, LogLevel, RESP_DEFAULT};
 
-/// kvd: an in-memory key-value store behind a REST API.
+/// kvd: an in-memory key-value store behind a REST API and the Redis protocol.
 ///
 /// All data is in memory, and a journal and snapshots in the data directory bring it back after a stop or a crash.
 /// `--fsync` says how much a crash may cost; with `--in-memory` nothing is kept.
@@ -55,8 +55,9 @@ Every setting is a key of kvd.toml: see `kvd config --help`.")]
     },
     /// Serve in the background; return once the server is ready
     ///
-    /// Prints the server's startup line. The log goes to kvd.log in the data directory. If the server can't start,
-    /// shows what it logged and exits with 1, as it does when a server with this data directory is running already.
+    /// Prints the server's startup line; while data is loaded, a terminal shows how far that is. The log goes to kvd.log
+    /// in the data directory. If the server can't start, shows what it logged and exits with 1, as it does when a server
+    /// with this data directory is running already.
     #[command(after_help = "\
 Examples:
   kvd start
@@ -91,7 +92,8 @@ Examples:
     Status(ConfigArgs),
     /// Check the data of a server that is not running: is it whole, and what is in it
     ///
-    /// Changes nothing. Exits with 0 when a server could start with it, else with 1 and what is wrong.
+    /// Only reads, also where nothing can be written. Exits with 0 when a server could start with it, else with 1 and
+    /// what is wrong.
     #[command(after_help = "\
 Examples:
   kvd check ./data")]
@@ -101,7 +103,8 @@ Examples:
     },
     /// Print everything in a data directory's journal and snapshots, record by record
     ///
-    /// For people who want to see what happened, and when; the bytes are explained in docs/FORMAT.md. Changes nothing.
+    /// For people who want to see what happened, and when; the bytes are explained in docs/FORMAT.md. Only reads; the
+    /// server must not be running.
     #[command(after_help = "\
 Examples:
   kvd dump ./data
@@ -155,6 +158,8 @@ pub(crate) struct ConfigArgs {
 pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOST:PORT", help = listen_help())]
     listen: Vec<String>,
+    #[arg(long, value_name = "HOST:PORT|off", help = resp_help())]
+    resp: Option<String>,
     /// Serving threads [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = workers)]
     workers: Option<u16>,
@@ -197,6 +202,9 @@ impl ServeArgs {
         if !self.listen.is_empty() {
             line.flags.push(("server.listen", "--listen", self.listen.clone().into()));
         }
+        if let Some(resp) = &self.resp {
+            line.flags.push(("resp.listen", "--resp", resp.as_str().into()));
+        }
         if let Some(workers) = self.workers {
             line.flags.push(("server.workers", "--workers", i64::from(workers).into()));
         }
@@ -232,6 +240,10 @@ fn text(choice: impl serde::Serialize) -> Value {
 
 fn listen_help() -> String {
     format!("Serve REST here; port 0 takes a free one. Repeatable [default: {LISTEN_DEFAULT}]")
+}
+
+fn resp_help() -> String {
+    format!("Serve the Redis protocol here, or nowhere [default: {RESP_DEFAULT}]")
 }
 
 fn config_help() -> String {

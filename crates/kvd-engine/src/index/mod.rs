@@ -32,6 +32,7 @@ pub(crate) use hash::Hashed;
 use hash::Hashing;
 pub use record::SHARED_BYTES;
 pub(crate) use record::{Draft, EXPIRES_AT_MS_MAX, Record};
+pub(crate) use resize::KEY_BYTES;
 use resize::Step;
 use root::Place;
 pub(crate) use root::Root;
@@ -92,9 +93,11 @@ pub(crate) struct Seen<'g> {
 }
 
 impl Index {
-    pub(crate) fn new(shape: Shape, hash_key: [u64; 2]) -> Index {
+    /// Empty. One `to_load` waits for so many keys at least, until [`end_loading`](Index::end_loading).
+    pub(crate) fn new(shape: Shape, hash_key: [u64; 2], to_load: Option<u64>) -> Index {
+        let root = to_load.map_or_else(|| Root::new(shape, false), |keys| Root::to_load(shape, keys));
         Index {
-            root: AtomicPtr::new(Box::into_raw(Root::new(shape, false))),
+            root: AtomicPtr::new(Box::into_raw(root)),
             change: Mutex::new(()),
             hashing: Hashing::new(hash_key),
             shape,
@@ -102,6 +105,11 @@ impl Index {
             rekeyed: AtomicU64::new(0),
             settled_at: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// All keys have come: from now on it is as full as it is to be.
+    pub(crate) fn end_loading(&self, guard: &Guard<'_>) {
+        self.newest(guard).table.end_loading(guard);
     }
 
     /// A key and its hash, for the other calls.

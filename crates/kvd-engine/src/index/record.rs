@@ -188,6 +188,11 @@ impl<'g> Record<'g> {
         }
     }
 
+    /// A value that is shared instead of copied.
+    pub(crate) fn shared_value(self) -> Option<&'g Bytes> {
+        self.shared(&self.parts())
+    }
+
     fn shared(self, parts: &Parts) -> Option<&'g Bytes> {
         if self.flags() & SHARED == 0 {
             return None;

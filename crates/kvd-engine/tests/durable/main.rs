@@ -7,6 +7,8 @@ mod crash;
 mod eviction;
 mod failures;
 mod life;
+mod load;
 mod model;
+mod own_writes;
 mod planted;
 mod start;

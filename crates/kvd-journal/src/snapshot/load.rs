@@ -1,66 +1,87 @@
-//! Reading a snapshot: first all of it is checked, then its chunks are decoded, by as many threads as the caller likes.
-//! A snapshot has no torn end, since it has its name only when it is whole: whatever is wrong is damage.
+//! Reading a snapshot: first its heads, which say where everything is; then its chunks, each by itself and once, by as many
+//! threads as the caller likes. A snapshot has no torn end, since it has its name only when it is whole: whatever is wrong is
+//! damage, and shows at the latest when the chunk that has it is read.
 
 use std::sync::Arc;
 
-use kvd_types::{Effect, Epoch, Revision};
+use bytes::Bytes;
+use kvd_types::{Epoch, Revision};
 
 use super::{Entry, HEADER_BYTES, Header, Sums, decode_entries, name};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
-use crate::read::{self, Source};
+use crate::group::Group;
 use crate::record::{HEAD_BYTES, Head, Kind};
 
-/// A snapshot whose checksums are all right.
+/// A snapshot whose heads are all right.
 #[derive(Clone)]
 pub struct Snapshot {
     file: Arc<dyn DiskFile>,
-    name: String,
+    name: Arc<str>,
     header: Header,
-    /// Where the chunks of entries are.
-    chunks: Vec<u64>,
-    /// Where the groups of the tail are.
-    groups: Vec<u64>,
+    /// The chunks of entries, each with where it is.
+    chunks: Vec<(u64, Head)>,
+    /// The groups of the tail.
+    groups: Vec<(u64, Head)>,
     /// R1.
     end: Revision,
     now_ms: u64,
     sums: Sums,
 }
 
+/// Entries of a snapshot, as they were read: their checksum is right.
+pub struct Chunk {
+    file: Arc<str>,
+    /// Of the record, in the file.
+    offset: u64,
+    count: u32,
+    body: Bytes,
+}
+
 impl Snapshot {
-    /// Opens the snapshot that ends at `revision`, and reads it once to check it.
+    /// Opens the snapshot that ends at `revision`, and reads all of it but the bodies.
     pub(crate) fn open(disk: &dyn Disk, revision: Revision) -> Result<Snapshot, Error> {
         let name = name(revision);
-        let mut source = Source::open(disk, &name)?;
-        let header = Header::read(source.file(), &name)?;
-        let (salt, damaged) = (header.salt(), |at, what: &str| Error::damaged(&name, at, what));
+        let file = disk.open(&name).map_err(Error::io("open", &name))?;
+        let size = file.size().map_err(Error::io("measure", &name))?;
+        let header = Header::read(&*file, &name)?;
+        let damaged = |at, what: &str| Error::damaged(&name, at, what);
         let (mut chunks, mut groups, mut found) = (Vec::new(), Vec::new(), Sums::default());
         let mut offset = HEADER_BYTES;
-        let (trailer, sums) = loop {
-            let (head, body) = source.record(salt, offset)?.map_err(|flaw| damaged(offset, flaw))?;
+        let trailer = loop {
+            let head = read_head(&*file, &name, size, &header, offset)?;
             match head.kind {
                 Kind::Entries if groups.is_empty() => {
-                    chunks.push(offset);
+                    chunks.push((offset, head));
                     found.entries += u64::from(head.count);
                 }
                 Kind::Group if head.revision.0 == header.begin.0 + found.batches + 1 => {
-                    groups.push(offset);
+                    groups.push((offset, head));
                     found.batches += u64::from(head.count);
                 }
-                Kind::Trailer => break (head, Sums::parse(body)),
+                Kind::Trailer => break head,
                 _ => return Err(damaged(offset, "a record has no place here")),
             }
             offset += head.record_bytes();
         };
-        let whole = sums == Some(found) && trailer.revision.0 == header.begin.0 + found.batches;
-        if !whole || trailer.revision != revision {
-            return Err(damaged(offset, "its sums are not those of what it holds"));
-        }
-        if source.len() != offset + trailer.record_bytes() {
+        if size != offset + trailer.record_bytes() {
             return Err(damaged(offset, "bytes follow its end"));
         }
-        let file = source.into_file().into();
-        Ok(Snapshot { file, name, header, chunks, groups, end: revision, now_ms: trailer.now_ms, sums: found })
+        let (file, name) = (Arc::from(file), Arc::from(name));
+        let snapshot =
+            Snapshot { file, name, header, chunks, groups, end: revision, now_ms: trailer.now_ms, sums: found };
+        let sums = Sums::parse(&snapshot.body(&(offset, trailer))?);
+        let is_whole = sums == Some(found) && trailer.revision.0 == header.begin.0 + found.batches;
+        if is_whole && trailer.revision == revision {
+            Ok(snapshot)
+        } else {
+            Err(snapshot.damaged(offset, "its sums are not those of what it holds"))
+        }
+    }
+
+    /// Reads all of it, and keeps nothing.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.chunks.iter().chain(&self.groups).try_for_each(|record| self.body(record).map(drop))
     }
 
     /// R1: the revision whose state it is, once its tail is replayed.
@@ -77,9 +98,18 @@ impl Snapshot {
         self.header.epoch
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Keys in it.
     pub fn entries_count(&self) -> u64 {
         self.sums.entries
+    }
+
+    /// Bytes of the entries: of each its key, value and content type, and [some more](crate::ENTRY_BYTES).
+    pub fn entries_bytes(&self) -> u64 {
+        self.chunks.iter().map(|(_, head)| u64::from(head.body_len)).sum()
     }
 
     /// Chunks of entries. Each can be loaded for itself, on any thread and in any order; no key is in two.
@@ -87,46 +117,67 @@ impl Snapshot {
         self.chunks.len()
     }
 
-    /// The entries of one chunk.
+    /// Reads and checks one chunk.
     ///
     /// # Errors
-    /// It can't be read, or is not what it was when the snapshot was opened.
+    /// Damage, or it can't be read.
     ///
     /// # Panics
     /// From [`chunks_count`](Snapshot::chunks_count) on.
-    pub fn entries(&self, chunk: usize) -> Result<Vec<Entry<'static>>, Error> {
-        let offset = self.chunks[chunk];
-        let (head, body) = self.record(offset)?;
-        decode_entries(&body[..head.body_len as usize], head.count).map_err(|what| self.damaged(offset, what))
+    pub fn chunk(&self, index: usize) -> Result<Chunk, Error> {
+        let record = &self.chunks[index];
+        let body = self.body(record)?;
+        Ok(Chunk { file: Arc::clone(&self.name), offset: record.0, count: record.1.count, body })
     }
 
-    /// The batches after R0 up to R1, in order; to be replayed after all entries are loaded.
-    pub(crate) fn tail(&self, visit: &mut dyn FnMut(Revision, Vec<Effect<'static>>)) -> Result<(), Error> {
-        for offset in &self.groups {
-            let (head, body) = self.record(*offset)?;
-            let mut always = |revision, effects| {
-                visit(revision, effects);
-                Ok(())
-            };
-            let body = &body[..head.body_len as usize];
-            read::batches(&head, body, &mut always, |what| self.damaged(*offset, &what))?;
-        }
-        Ok(())
+    /// The batches after R0 up to R1, in order; to be applied after all entries are loaded.
+    pub(crate) fn tail(&self) -> impl Iterator<Item = Result<Group, Error>> {
+        self.groups.iter().map(|record| {
+            let (offset, head) = record;
+            Ok(Group::new(&self.name, *offset, head, Revision(0), self.body(record)?))
+        })
     }
 
-    /// A record that was right when the snapshot was opened; its body with the padding.
-    fn record(&self, offset: u64) -> Result<(Head, Vec<u8>), Error> {
-        let salt = self.header.salt();
-        let changed = || self.damaged(offset, "it changed while it was read");
-        let mut head = [0; HEAD_BYTES];
-        self.file.read_at(offset, &mut head).map_err(Error::io("read", &self.name))?;
-        let head = Head::parse(&head, salt, offset).ok_or_else(changed)?;
+    /// The body of a record, without its padding.
+    fn body(&self, (offset, head): &(u64, Head)) -> Result<Bytes, Error> {
         let mut body = vec![0; head.record_bytes() as usize - HEAD_BYTES];
         self.file.read_at(offset + HEAD_BYTES as u64, &mut body).map_err(Error::io("read", &self.name))?;
-        if salt.sum(offset, [&body[..]]) == head.body_sum { Ok((head, body)) } else { Err(changed()) }
+        if self.header.salt().sum(*offset, [&body[..]]) != head.body_sum {
+            return Err(self.damaged(*offset, "the checksum of a record's body is wrong"));
+        }
+        let mut body = Bytes::from(body);
+        body.truncate(head.body_len as usize);
+        Ok(body)
     }
 
     fn damaged(&self, offset: u64, what: &str) -> Error {
         Error::damaged(&self.name, offset, what)
     }
+}
+
+impl Chunk {
+    /// The entries, one after the other. A value that is kept may keep all of the chunk's bytes, but for one of
+    /// [`COPIED_BYTES_MIN`](crate::COPIED_BYTES_MIN) or more.
+    ///
+    /// # Errors
+    /// Damage, which ends them.
+    pub fn entries(&self) -> impl Iterator<Item = Result<Entry<'_>, Error>> {
+        let damaged = |what: &'static str| Error::damaged(&self.file, self.offset, what);
+        decode_entries(&self.body, self.count).map(move |entry| entry.map_err(damaged))
+    }
+}
+
+/// The head at `offset` of a file of `size` bytes, which has room for its body too.
+fn read_head(file: &dyn DiskFile, name: &str, size: u64, header: &Header, offset: u64) -> Result<Head, Error> {
+    let damaged = |what: &str| Error::damaged(name, offset, what);
+    let too_long = || damaged("a record reaches beyond the file's end");
+    let body_at = offset.saturating_add(HEAD_BYTES as u64);
+    if body_at > size {
+        return Err(too_long());
+    }
+    let mut bytes = [0; HEAD_BYTES];
+    file.read_at(offset, &mut bytes).map_err(Error::io("read", name))?;
+    let head = Head::parse(&bytes, header.salt(), offset)
+        .ok_or_else(|| damaged("the checksum of a record's head is wrong"))?;
+    if offset + head.record_bytes() > size { Err(too_long()) } else { Ok(head) }
 }

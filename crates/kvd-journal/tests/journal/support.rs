@@ -30,16 +30,8 @@ pub(crate) fn delete(name: &str) -> Effect<'static> {
 
 /// What a directory holds, without going on in it.
 pub(crate) fn recover<D: Disk + Clone + 'static>(disk: &D, options: Options) -> Result<(Replayed, Replica), Error> {
-    let recovery = Recovery::open(Arc::new(disk.clone()), options)?;
     let mut replica = Replica::default();
-    if let Some(snapshot) = recovery.snapshot() {
-        for chunk in 0..snapshot.chunks_count() {
-            for Entry { key, value, content_type, expires_at_ms, revision } in snapshot.entries(chunk)? {
-                replica.load(key.as_bytes(), Version { revision, value, content_type, expires_at_ms });
-            }
-        }
-    }
-    let replayed = recovery.replay(&mut |revision, effects| replica.apply(revision, &effects))?;
+    let replayed = Recovery::open(Arc::new(disk.clone()), options)?.load(&mut replica)?;
     Ok((replayed, replica))
 }
 

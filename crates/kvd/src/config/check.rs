@@ -146,18 +146,22 @@ fn check_hosts(settings: &Settings) -> Result<(), Problem> {
 }
 
 fn check_listen(settings: &Settings) -> Result<(), Problem> {
-    let problem = |text| Err(Problem { key: "server.listen", text });
     if settings.server.listen.is_empty() {
-        return problem("there must be at least one address".to_owned());
+        return Err(Problem { key: "server.listen", text: "there must be at least one address".to_owned() });
     }
+    let (rest, resp) = (&settings.server.listen, &settings.resp.listen);
+    let addresses = rest.iter().map(|address| ("server.listen", address));
+    let mut addresses = addresses.chain(resp.iter().map(|address| ("resp.listen", address)));
     // Mapped IPv4 addresses count as what they stand for.
-    let public = settings.server.listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
-    match public {
-        Some(address) if !settings.security.insecure_no_auth => problem(format!(
-            "{address} can be reached from other machines, and this version has no authentication: everyone who \
-             connects could read and change everything. Listen on 127.0.0.1 or [::1], or allow it with \
-             --set security.insecure_no_auth=true"
-        )),
+    match addresses.find(|(_, address)| !address.ip().to_canonical().is_loopback()) {
+        Some((key, address)) if !settings.security.insecure_no_auth => Err(Problem {
+            key,
+            text: format!(
+                "{address} can be reached from other machines, and this version has no authentication: everyone who \
+                 connects could read and change everything. Listen on 127.0.0.1 or [::1], or allow it with \
+                 --set security.insecure_no_auth=true"
+            ),
+        }),
         _ => Ok(()),
     }
 }

@@ -206,18 +206,20 @@ fn check_known(name: &str) -> Result<(), String> {
     if KNOWN.contains_key(name) {
         return Err(format!("{name:?} is a table; its keys are set one by one, as {name}.KEY"));
     }
-    let hint = match KNOWN.get(section).and_then(Value::as_table) {
-        Some(table) => closest(key, table.keys()).map(|key| format!("{section}.{key}")),
+    let hints: Vec<String> = match KNOWN.get(section).and_then(Value::as_table) {
+        Some(table) => closest(key, table.keys()).map(|key| format!("{section}.{key}")).into_iter().collect(),
         // A key without its table, or a table misspelt.
-        None => known_keys()
-            .find(|known| known.ends_with(&format!(".{section}")))
-            .or_else(|| closest(section, KNOWN.keys()).cloned()),
+        None => {
+            let in_tables: Vec<_> = known_keys().filter(|known| known.ends_with(&format!(".{section}"))).collect();
+            if in_tables.is_empty() { closest(section, KNOWN.keys()).cloned().into_iter().collect() } else { in_tables }
+        }
     };
     let what = if key.is_empty() { "unknown table or key" } else { "unknown key" };
-    match hint {
-        Some(hint) => Err(format!("{what} {name:?}; did you mean {hint:?}?")),
-        None => Err(format!("{what} {name:?}; `kvd config --help` lists all keys")),
+    if hints.is_empty() {
+        return Err(format!("{what} {name:?}; `kvd config --help` lists all keys"));
     }
+    let hints: Vec<_> = hints.iter().map(|hint| format!("{hint:?}")).collect();
+    Err(format!("{what} {name:?}; did you mean {}?", hints.join(" or ")))
 }
 
 /// The variable that was meant by one that has a single underscore between section and key.
@@ -276,16 +278,16 @@ mod tests {
             ("limits.value_max_bytes", Some("limits.value_bytes_max")),
             ("limits.header_time_out", Some("limits.header_timeout")),
             ("serve.listen", Some("server")),
-            ("listen", Some("server.listen")),
+            ("listen", Some("resp.listen\" or \"server.listen")),
             ("Server.listen", Some("server")),
             ("log.colour", None),
-            ("resp.listen", None),
+            ("rsp.listen", Some("resp")),
             ("replica", None),
             ("", None),
         ] {
             let error = check_known(name).unwrap_err();
             match meant {
-                Some(meant) => assert!(error.ends_with(&format!("did you mean {meant:?}?")), "{error}"),
+                Some(meant) => assert!(error.ends_with(&format!("did you mean \"{meant}\"?")), "{error}"),
                 None => assert!(error.ends_with("`kvd config --help` lists all keys"), "{error}"),
             }
         }

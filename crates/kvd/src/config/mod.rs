@@ -27,13 +27,15 @@ use toml::Value;
 
 pub(crate) use layer::{Layers, known_keys};
 use settings::Storage;
-pub(crate) use settings::{Fsync, LISTEN_DEFAULT, Log, LogFormat, LogLevel, Memory, MemoryPolicy};
+pub(crate) use settings::{Fsync, LISTEN_DEFAULT, Log, LogFormat, LogLevel, Memory, MemoryPolicy, RESP_DEFAULT};
 
 /// The settings in effect, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// Where REST is served, at least one. Port 0 is whichever port is free.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Where RESP is served; empty for nowhere.
+    pub(crate) resp: Vec<SocketAddr>,
     /// Serving threads, at least one.
     pub(crate) workers: usize,
     /// How long a stop waits for the requests that are under way.
@@ -133,6 +135,7 @@ pub(crate) fn load(command_line: &CommandLine<'_>) -> Result<Loaded, ConfigError
     let config = Config {
         data_dir: data_dir(&settings.storage, &layers)?,
         listen: settings.server.listen,
+        resp: settings.resp.listen,
         workers: settings.server.workers,
         stop_timeout: settings.server.stop_timeout,
         allowed_hosts: settings.http.allowed_hosts,

@@ -33,7 +33,8 @@ impl Budget {
         Budget { bytes_max, used: AtomicUsize::new(0), buffers }
     }
 
-    fn reserve(&self) -> Reserved<'_> {
+    /// Nothing yet: it grows.
+    pub(super) fn reserve(&self) -> Reserved<'_> {
         Reserved { budget: self, bytes: 0 }
     }
 }
@@ -44,11 +45,26 @@ impl Reserved<'_> {
     /// # Errors
     /// 503 when the budget is spent; the client may try again.
     fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        // No partner: a count that stands for nothing but itself.
-        let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed);
-        self.budget.buffers.add(bytes as u64);
-        self.bytes += bytes;
-        if before + bytes > self.budget.bytes_max { Err(Problem::busy()) } else { Ok(()) }
+        if self.hold(self.bytes + bytes) { Ok(()) } else { Err(Problem::busy()) }
+    }
+
+    /// Takes as much as makes it `bytes`, or gives back what is more. Returns whether the budget has that much.
+    pub(super) fn hold(&mut self, bytes: usize) -> bool {
+        let used = &self.budget.used;
+        if let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) {
+            // No partner, see `used`.
+            if used.fetch_add(more, Ordering::Relaxed) + more > self.budget.bytes_max {
+                // What one can't have must not be missing to others.
+                used.fetch_sub(more, Ordering::Relaxed); // as above
+                return false;
+            }
+            self.budget.buffers.add(more as u64);
+        } else {
+            used.fetch_sub(self.bytes - bytes, Ordering::Relaxed); // as above
+            self.budget.buffers.remove((self.bytes - bytes) as u64);
+        }
+        self.bytes = bytes;
+        true
     }
 }
 

@@ -35,7 +35,7 @@ type Outgoing = Either<Pieces, Events>;
 pub(super) struct Session {
     index: usize,
     shared: Arc<Shared>,
-    executor: Executor,
+    executor: Rc<Executor>,
     http: http1::Builder,
     /// Of all its connections.
     pub(super) watches: Watches,
@@ -44,10 +44,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(index: usize, shared: Arc<Shared>) -> Session {
-        let http = http_settings(&shared.limits);
-        let (executor, watches) = (Executor::new(&shared), Watches::default());
-        Session { index, executor, shared, http, watches, problems: Cell::new(0) }
+    pub(super) fn new(index: usize, shared: &Arc<Shared>, executor: &Rc<Executor>) -> Session {
+        let (shared, executor, watches) = (Arc::clone(shared), Rc::clone(executor), Watches::default());
+        Session { index, executor, http: http_settings(&shared.limits), shared, watches, problems: Cell::new(0) }
     }
 
     /// A connection that serves requests until either side ends it.
@@ -67,16 +66,6 @@ impl Session {
             }
         };
         self.http.serve_connection(socket, service_fn(serve))
-    }
-
-    /// Connections of this worker that have not ended.
-    pub(super) fn connections_open(&self) -> usize {
-        self.shared.connections[self.index].open()
-    }
-
-    /// The end of a connection that was counted as this worker's.
-    pub(super) fn connection_closed(&self) {
-        self.shared.connections[self.index].closed();
     }
 
     async fn serve(&self, request: Request<Incoming>, connection: &Rc<Watch>) -> Response<Outgoing> {
@@ -131,7 +120,7 @@ impl Session {
                 if let Some(reason) = durability.failure {
                     return Err(Problem::journal_failed(reason));
                 }
-                shared.ask_for_snapshot();
+                shared.snapshots.ask();
                 Ok(answer.accepted())
             }
             Operation::Healthz => Ok(answer.probe()),
