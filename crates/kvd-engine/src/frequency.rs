@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A key has four counters, all in one line: one cache miss. Its frequency is the least of them, since others can only add to a
-//! counter. A use raises those that are at the least, and no others, which halves the error (*conservative update*). Keys that are
-//! not stored are counted too: one that keeps coming back is known when it does.
+//! counter. A use raises those that are at the least, and no others, so that keys add less to each other's (*conservative
+//! update*). Keys that are not stored are counted too: one that keeps coming back is known when it does.
 //!
 //! **Fading.** Line after line is halved, in turn and a little with each use, so that every counter is halved once in
 //! [`USES_PER_HALVING`] uses for each key stored. There is no moment at which all of it is gone through.

@@ -99,8 +99,8 @@
 //! # Memory
 //!
 //! A write asks for room before it has locked anything (`room` has the order in which it is looked for). Where keys are evicted,
-//! that is a commit of its own, before the write's: a delete with the reason [`kvd_types::Reason::Evicted`]. Which keys go is told
-//! by how often they were used (`evict`), and a get leaves that on its worker's own lines (`uses`).
+//! that is a commit of its own, before the write's: a delete with the reason [`kvd_types::Reason::Evicted`]. Which keys go is
+//! told by how often they were used (`evict`), and a get leaves that on its worker's own lines (`uses`).
 //!
 //! # Watching
 //!

@@ -45,7 +45,7 @@ pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
             index: totals.index_bytes,
             history: totals.history_bytes,
             retired: totals.retired_bytes,
-            buffers: totals.buffer_bytes + totals.queue_bytes + totals.watch_bytes,
+            buffers: totals.buffer_bytes + totals.watch_bytes,
             rss: resident_bytes(),
         },
         connections: shared.connections_open() as u64,
@@ -58,7 +58,6 @@ pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
         uptime_s: shared.started.elapsed().as_secs(),
         revision: stats.revision.0,
         durability: durability(shared, engine),
-        ..StatsAnswer::default()
     }
 }
 
