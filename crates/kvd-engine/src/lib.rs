@@ -164,7 +164,6 @@ pub use changes::{Change, NotKept, Watch};
 pub use engine::{Config, Engine, Worker};
 pub use evict::MemoryPolicy;
 pub use flusher::Durability;
-pub use index::SHARED_BYTES;
 pub use kvd_journal::Place;
 pub use read::Found;
 pub use recover::Loading;
@@ -176,3 +175,6 @@ pub use waiting::Reached;
 
 #[cfg(any(kvd_loom, kvd_shuttle, feature = "planted"))]
 pub use planted::{Bug, plant};
+
+/// From this length on, in bytes, a value is not copied: the store shares it with who brought it.
+pub const SHARED_BYTES: usize = index::SHARED_BYTES;

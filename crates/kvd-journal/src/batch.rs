@@ -106,11 +106,6 @@ impl BatchSize {
 }
 
 impl Encoded {
-    /// Memory it takes, without the large values, which it shares with others.
-    pub fn own_bytes(&self) -> usize {
-        self.bytes.capacity()
-    }
-
     /// Encodes all effects of one commit.
     ///
     /// # Errors
@@ -147,8 +142,12 @@ impl Encoded {
 
     /// Memory that it holds, in bytes, large values included.
     pub fn memory_bytes(&self) -> usize {
-        let shared_len = self.len - self.bytes.len();
-        size_of::<Encoded>() + self.bytes.capacity() + self.shared.capacity() * size_of::<(usize, Bytes)>() + shared_len
+        self.own_bytes() + self.len - self.bytes.len()
+    }
+
+    /// The same without large values, which others have, too.
+    pub fn own_bytes(&self) -> usize {
+        size_of::<Encoded>() + self.bytes.capacity() + self.shared.capacity() * size_of::<(usize, Bytes)>()
     }
 
     /// Its bytes in the journal, without what surrounds a group.

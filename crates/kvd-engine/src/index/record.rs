@@ -20,7 +20,7 @@ use crate::reclaim::Garbage;
 use crate::sync::{AtomicU64, Ordering};
 
 /// From this length on, in bytes, a value is shared instead of copied: a copy would cost more than counting its users.
-pub const SHARED_BYTES: usize = 16 << 10;
+pub(crate) const SHARED_BYTES: usize = 16 << 10;
 
 /// 48 bits: the year 10889. Later is never.
 pub(crate) const EXPIRES_AT_MS_MAX: u64 = (1 << 48) - 1;

@@ -151,7 +151,9 @@ fn what_was_found_evicted_stays_so_in_every_crash() {
 fn an_eviction_that_the_journal_does_not_know_of_is_found() {
     plant(Some(Bug::EvictionNotJournalled));
     let found = crash::explore::<Evicting>(1, 10_000, 1).expect_err("the mistake is found");
-    assert!(found.contains("after it was found") || found.contains("and the journal has"), "{found}");
+    // What was evicted is back: it is seen, or counted, or it does not fit.
+    let shows = ["after it was found", "and the journal has", "are allowed"];
+    assert!(shows.iter().any(|text| found.contains(text)), "{found}");
 }
 
 #[test]
