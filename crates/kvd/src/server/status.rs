@@ -58,7 +58,6 @@ pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
         uptime_s: shared.started.elapsed().as_secs(),
         revision: stats.revision.0,
         durability: durability(shared, engine),
-        ..StatsAnswer::default()
     }
 }
 
