@@ -152,8 +152,10 @@ fn a_mistake_outside_of_the_file_names_the_variable_or_the_argument() {
 
 #[test]
 fn what_is_not_built_yet_is_no_flag() {
-    let output = Check::new().args(&["--history=3"]).run();
-    assert_eq!(output.status.code(), Some(2));
+    for flag in ["--history=3", "--cluster=on"] {
+        let output = Check::new().args(&[flag]).run();
+        assert_eq!(output.status.code(), Some(2), "{flag}");
+    }
 }
 
 #[test]

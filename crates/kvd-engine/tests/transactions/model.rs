@@ -96,7 +96,7 @@ impl Model {
                 let reply = run.execute(command);
                 if let Err(error) = &reply {
                     if *on_failure == OnFailure::Abort {
-                        return Err(Error::OperationFailed { index: first + index, error: Box::new(error.clone()) });
+                        return Err(Error::OperationFailed { index, error: Box::new(error.clone()) });
                     }
                     run.counted.rejected += keys_written(command);
                 }

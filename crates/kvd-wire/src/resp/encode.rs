@@ -33,12 +33,20 @@ impl Protocol {
 #[derive(Debug, Default)]
 pub struct Output {
     /// What comes before `tail`: none of them is empty.
-    parts: VecDeque<Bytes>,
+    parts: VecDeque<Part>,
     /// What is written to.
     tail: BytesMut,
     /// Bytes in `parts`.
     parts_bytes: usize,
     protocol: Protocol,
+}
+
+/// Some bytes of an output.
+#[derive(Debug)]
+struct Part {
+    bytes: Bytes,
+    /// Whether they lie in the store.
+    is_shared: bool,
 }
 
 impl Output {
@@ -67,6 +75,12 @@ impl Output {
         self.parts_bytes + self.tail.len()
     }
 
+    /// Those of them that are nowhere else: not in the store.
+    pub fn own_len(&self) -> usize {
+        let shared = self.parts.iter().filter(|part| part.is_shared).map(|part| part.bytes.len()).sum::<usize>();
+        self.len() - shared
+    }
+
     /// Whether all was sent.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -77,16 +91,16 @@ impl Output {
         while self.parts_bytes > len {
             self.tail.clear();
             let mut part = self.parts.pop_back().expect("their bytes are counted");
-            self.parts_bytes -= part.len();
-            part.truncate(len.saturating_sub(self.parts_bytes));
+            self.parts_bytes -= part.bytes.len();
+            part.bytes.truncate(len.saturating_sub(self.parts_bytes));
             self.push(part);
         }
         self.tail.truncate(len - self.parts_bytes);
     }
 
-    fn push(&mut self, part: Bytes) {
-        if !part.is_empty() {
-            self.parts_bytes += part.len();
+    fn push(&mut self, part: Part) {
+        if !part.bytes.is_empty() {
+            self.parts_bytes += part.bytes.len();
             self.parts.push_back(part);
         }
     }
@@ -145,8 +159,8 @@ impl Output {
         }
         self.number(b'$', bytes.len());
         let before = self.tail.split().freeze();
-        self.push(before);
-        self.push(bytes.clone());
+        self.push(Part { bytes: before, is_shared: false });
+        self.push(Part { bytes: bytes.clone(), is_shared: true });
         self.tail.extend_from_slice(b"\r\n");
     }
 
@@ -199,11 +213,12 @@ impl Buf for Output {
     }
 
     fn chunk(&self) -> &[u8] {
-        self.parts.front().map_or(&self.tail[..], |part| &part[..])
+        self.parts.front().map_or(&self.tail[..], |part| &part.bytes[..])
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let parts = self.parts.iter().map(|part| &part[..]).chain((!self.tail.is_empty()).then_some(&self.tail[..]));
+        let parts =
+            self.parts.iter().map(|part| &part.bytes[..]).chain((!self.tail.is_empty()).then_some(&self.tail[..]));
         let mut filled = 0;
         for (slice, part) in slices.iter_mut().zip(parts) {
             *slice = IoSlice::new(part);
@@ -214,11 +229,11 @@ impl Buf for Output {
 
     fn advance(&mut self, mut bytes: usize) {
         while let Some(part) = self.parts.front_mut() {
-            let some = bytes.min(part.len());
-            part.advance(some);
+            let some = bytes.min(part.bytes.len());
+            part.bytes.advance(some);
             self.parts_bytes -= some;
             bytes -= some;
-            if !part.is_empty() {
+            if !part.bytes.is_empty() {
                 return;
             }
             self.parts.pop_front();
@@ -277,7 +292,8 @@ mod tests {
             expected.extend_from_slice(b"\r\n$5\r\nsmall\r\n");
         }
         assert_eq!(output.len(), expected.len());
-        assert!(output.parts.iter().any(|part| part.as_ptr() == large.as_ptr()), "copied");
+        assert!(output.parts.iter().any(|part| part.bytes.as_ptr() == large.as_ptr()), "copied");
+        assert_eq!(output.own_len(), expected.len() - 3 * large.len());
         let mut sent = Vec::new();
         while output.has_remaining() {
             let mut slices = [IoSlice::new(&[]); 2];

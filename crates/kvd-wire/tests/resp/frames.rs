@@ -87,7 +87,7 @@ fn streams() -> impl Strategy<Value = (Vec<u8>, Vec<Vec<Vec<u8>>>)> {
         1 => (16_380_usize..16_390, any::<u8>()).prop_map(|(len, byte)| vec![byte; len]),
         1 => (60_000_usize..70_000).prop_map(|len| vec![b'\n'; len]),
     ];
-    vec(vec(word, 1..4), 0..12).prop_filter("each fits", fits).prop_map(|requests| {
+    vec(vec(word, 1..4), 0..12).prop_filter("each fits", |requests| fits(requests)).prop_map(|requests| {
         let mut bytes = Vec::new();
         for words in &requests {
             bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
@@ -101,7 +101,7 @@ fn streams() -> impl Strategy<Value = (Vec<u8>, Vec<Vec<Vec<u8>>>)> {
     })
 }
 
-fn fits(requests: &Vec<Vec<Vec<u8>>>) -> bool {
+fn fits(requests: &[Vec<Vec<u8>>]) -> bool {
     let bytes = |words: &Vec<Vec<u8>>| words.iter().map(Vec::len).sum::<usize>();
     requests.iter().all(|words| bytes(words) <= limits().batch_bytes_max)
 }

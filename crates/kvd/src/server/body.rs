@@ -140,9 +140,17 @@ pub(super) struct Pieces {
 }
 
 /// Bytes counted among the buffers until this is dropped.
-struct Counted {
+pub(super) struct Counted {
     buffers: Buffers,
     bytes: u64,
+}
+
+impl Counted {
+    pub(super) fn new(buffers: &Buffers, bytes: usize) -> Counted {
+        let bytes = bytes as u64;
+        buffers.add(bytes);
+        Counted { buffers: buffers.clone(), bytes }
+    }
 }
 
 impl Drop for Counted {
@@ -161,11 +169,7 @@ impl Pieces {
     pub(super) fn new(whole: Bytes, buffers: &Buffers) -> Pieces {
         // A value that lies in the store is counted there.
         let is_counted = whole.len() >= COUNTED_BYTES_MIN && whole.is_unique();
-        let counted = is_counted.then(|| {
-            let bytes = whole.len() as u64;
-            buffers.add(bytes);
-            Counted { buffers: buffers.clone(), bytes }
-        });
+        let counted = is_counted.then(|| Counted::new(buffers, whole.len()));
         Pieces { rest: whole, _counted: counted }
     }
 }

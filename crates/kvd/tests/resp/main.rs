@@ -3,6 +3,7 @@
 mod durable;
 mod hostile;
 mod limits;
+mod memory;
 mod parity;
 mod pipelines;
 mod protocols;

@@ -85,6 +85,8 @@ fn large_values_come_and_go_whole() {
             assert_eq!(connection.read(), Answer::Integer(len as i64));
         });
     }
+    assert_eq!(connection.tell("SETRANGE far 1000000 x"), "(integer) 1000001");
+    assert_eq!(connection.tell("GETRANGE far 999999 -1"), r#""\x00x""#);
     let many: Vec<_> = (0..2_000).flat_map(|n| [format!("key{n}"), "v".repeat(200)]).collect();
     let mset: Vec<_> = std::iter::once("MSET".to_owned()).chain(many.iter().cloned()).collect();
     assert_eq!(connection.ask(&mset).to_string(), "OK");

@@ -25,8 +25,9 @@ fn hello_tells_who_answers_and_changes_the_shapes() {
 #[test]
 fn every_connection_is_in_the_list_until_it_ends() {
     let server = Server::start();
-    let (mut first, mut second) = (open(&server), open(&server));
+    let mut first = open(&server);
     first.tell("CLIENT SETNAME one");
+    let mut second = open(&server);
     second.tell("CLIENT SETINFO LIB-NAME lib");
     second.tell("MULTI");
     second.tell("PING");

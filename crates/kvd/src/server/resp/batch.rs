@@ -4,7 +4,7 @@
 use std::io;
 
 use kvd_engine::Engine;
-use kvd_types::{Command, Error, OnFailure, Reply, Revision, Transaction};
+use kvd_types::{Command, Error, Modify, OnFailure, Reply, Revision, Rule, Transaction};
 use kvd_wire::resp::commands::{self, Commands, Flags, Plan};
 use kvd_wire::resp::error::{LOADING, refusal};
 use kvd_wire::resp::parse::{LARGE_BYTES, Request, Requests};
@@ -54,6 +54,15 @@ impl<'r> Chunk<'r> {
     }
 }
 
+/// Whether it would hold up the thread's other connections: keys and short values by the thousand, or a value that is written at
+/// a far place. A large value alone is only handed on.
+fn is_long(request: &Request<'_>, commands: &Commands<'_>) -> bool {
+    if let Commands::One(Command::Modify(Modify { rule: Rule::SetRange { offset, .. }, .. })) = commands {
+        return *offset >= LONG_WORK_BYTES;
+    }
+    request.len() > CHUNK && request.short_bytes() >= LONG_WORK_BYTES
+}
+
 /// Commands that take effect together, each answered by itself.
 fn together(commands: Vec<Command<'_>>) -> Command<'_> {
     Command::Transaction(Transaction { checks: Vec::new(), commands, otherwise: None, on_failure: OnFailure::Continue })
@@ -101,8 +110,7 @@ impl Connection<'_> {
                 self.refuse(&refusal);
             }
             Ok(Plan::Data(commands, shape)) => {
-                // Keys and short values by the thousand; a large value alone is only handed on.
-                let is_long = request.len() > CHUNK && request.short_bytes() >= LONG_WORK_BYTES;
+                let is_long = is_long(&request, &commands);
                 if is_long {
                     self.run_chunk(chunk);
                 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::clients::{Client, Registered};
 use super::transaction::{Queue, Watched};
 use super::{Buffers, Session};
-use crate::server::body::Reserved;
+use crate::server::body::{Counted, Reserved};
 use crate::server::patience::Watch;
 
 /// Bytes asked for in one read.
@@ -172,39 +172,35 @@ impl Connection<'_> {
             parser.take(&mut buffers.input, &mut buffers.requests);
             self.run(&buffers.requests).await?;
             buffers.requests.clear();
-            if let Err(error) = &parsed
-                && !self.is_ending
-            {
-                if let ProtocolError::Malformed(_) = error {
-                    self.refuse(&error.to_string());
+            match &parsed {
+                _ if self.is_ending => {}
+                Ok(needs_more) => self.hold_rest(*needs_more, parser, &buffers.input),
+                Err(error) => {
+                    if let ProtocolError::Malformed(_) = error {
+                        self.refuse(&error.to_string());
+                    }
+                    self.is_ending = true;
                 }
-                self.is_ending = true;
             }
             self.send().await?;
-            if self.is_ending {
+            if self.is_ending || parsed == Ok(true) {
                 return Ok(());
-            }
-            if parsed == Ok(true) {
-                let amid =
-                    if parser.is_amid_request(&buffers.input) { buffers.input.len() + parser.kept_bytes() } else { 0 };
-                return self.hold(amid).await;
             }
             // Others have their turn.
             tokio::task::yield_now().await;
         }
     }
 
-    /// Counts what the request under way has in memory.
-    async fn hold(&mut self, bytes: usize) -> io::Result<()> {
-        if self.held.hold(bytes) {
-            return Ok(());
+    /// Counts what the request under way has in memory, if there is one.
+    fn hold_rest(&mut self, needs_more: bool, parser: &Parser, input: &[u8]) {
+        let is_amid = needs_more && parser.is_amid_request(input);
+        if !self.held.hold(if is_amid { input.len() + parser.kept_bytes() } else { 0 }) {
+            self.refuse(
+                "ERR the requests of all clients together are more than limits.inbound_bytes_max; the connection is \
+                 closed, try again",
+            );
+            self.is_ending = true;
         }
-        self.output.error(
-            "ERR the requests of all clients together are more than limits.inbound_bytes_max; the connection is closed, \
-             try again",
-        );
-        self.is_ending = true;
-        self.send().await
     }
 
     /// An answer is about to be written that may leave when readers see `position`.
@@ -224,6 +220,8 @@ impl Connection<'_> {
     /// Sends all answers, when they may leave.
     pub(super) async fn send(&mut self) -> io::Result<()> {
         self.reach().await;
+        // What a slow reader leaves with us is counted; what leaves at once is not worth a store that all workers share.
+        let mut _counted = None;
         while self.output.has_remaining() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = self.output.chunks_vectored(&mut slices);
@@ -238,6 +236,8 @@ impl Connection<'_> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.watch.reading_is_due();
+                    let buffers = &self.session.shared.buffers;
+                    _counted = Some(Counted::new(buffers, self.output.own_len()));
                     self.socket.writable().await?;
                 }
                 Err(error) => return Err(error),

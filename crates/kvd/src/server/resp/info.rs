@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use kvd_wire::rest::batch::StatsAnswer;
 
 use super::actions::REDIS_VERSION;
-use super::settings::EVICTION_POLICY;
+use super::settings::eviction_policy;
 use crate::server::shared::Shared;
 use crate::server::status;
 
@@ -108,7 +108,7 @@ fn memory(lines: &mut Lines, about: &About<'_>) {
     lines.field("used_memory_dataset", stats.key_bytes + stats.value_bytes);
     lines.field("maxmemory", limit);
     lines.field("maxmemory_human", human(limit));
-    lines.field("maxmemory_policy", EVICTION_POLICY);
+    lines.field("maxmemory_policy", eviction_policy(about.shared));
     lines.field("mem_allocator", "mimalloc");
 }
 

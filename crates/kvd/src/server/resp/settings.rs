@@ -1,15 +1,20 @@
 //! CONFIG: the settings that clients of Redis ask for, told from the server's own configuration. None of them can change while it
 //! runs: to set one to what it is does nothing, anything else is refused.
 
+use kvd_engine::{Engine, MemoryPolicy};
 use kvd_wire::resp::encode::Output;
 use kvd_wire::resp::error::Refusal;
 use kvd_wire::resp::glob;
 
 use crate::server::shared::Shared;
-use crate::server::status;
 
-/// What happens at the limit on memory: writes are refused.
-pub(super) const EVICTION_POLICY: &str = "noeviction";
+/// What happens at the limit on memory, by the name of what comes nearest in Redis.
+pub(super) fn eviction_policy(shared: &Shared) -> &'static str {
+    match shared.engine().and_then(Engine::memory_limit) {
+        Some((_, MemoryPolicy::Evict)) => "allkeys-lfu",
+        Some((_, MemoryPolicy::Reject)) | None => "noeviction",
+    }
+}
 
 /// Name and value, in order of their names.
 fn settings(shared: &Shared) -> [(&'static str, String); 12] {
@@ -26,7 +31,7 @@ fn settings(shared: &Shared) -> [(&'static str, String); 12] {
         ("databases", text("1")),
         ("maxclients", shared.limits.connections_max.to_string()),
         ("maxmemory", memory_max(shared).to_string()),
-        ("maxmemory-policy", text(EVICTION_POLICY)),
+        ("maxmemory-policy", text(eviction_policy(shared))),
         ("notify-keyspace-events", String::new()),
         ("port", shared.resp_port().to_string()),
         ("proto-max-bulk-len", shared.limits.value_bytes_max.to_string()),
@@ -39,7 +44,7 @@ fn settings(shared: &Shared) -> [(&'static str, String); 12] {
 
 /// The limit on memory, in bytes; 0 without one.
 fn memory_max(shared: &Shared) -> u64 {
-    shared.engine().and_then(|engine| status::stats(shared, engine).memory.limit).unwrap_or(0)
+    shared.engine().and_then(Engine::memory_limit).map_or(0, |(max, _)| max)
 }
 
 /// CONFIG GET.
