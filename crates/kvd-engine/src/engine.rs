@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use kvd_types::{Command, Epoch, Error, Limits, Reply, Revision};
 
 use crate::flusher::Journal;
+use crate::history::History;
 use crate::index::{Index, ReadPoints, Shape};
 use crate::read::Found;
 use crate::reclaim::{Collector, Reader, Trash};
@@ -15,7 +16,7 @@ use crate::stats::{Counters, Registry, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::transaction::{Update, View};
 use crate::waiting::Waiting;
-use crate::{clear, expire, read, room, write};
+use crate::{clear, expire, history, read, room, write};
 
 /// What a store is opened with. The engine draws no random numbers of its own, so the same configuration and the same
 /// commands give the same store.
@@ -33,6 +34,8 @@ pub struct Config {
     pub journal: bool,
     /// Older versions kept of each key; 0 for those alone that someone reads.
     pub history: usize,
+    /// The history of a deleted key is kept until so many keys were deleted after it.
+    pub history_deleted_max: usize,
     /// Most bytes of memory; writes that bring more are refused, whatever they replace. What a write adds to the index, and what
     /// others bring at the same moment, may exceed it by some kilobytes.
     pub memory_bytes_max: u64,
@@ -52,6 +55,7 @@ impl Default for Config {
             visibility: Visibility::Immediate,
             journal: false,
             history: 0,
+            history_deleted_max: 100_000,
             memory_bytes_max: u64::MAX,
             transactions_max: 1_024,
             segment_buckets_max: 63,
@@ -69,6 +73,7 @@ pub(crate) struct Store {
     pub(crate) sequence: Sequence,
     pub(crate) collector: Arc<Collector>,
     pub(crate) settling: Settling,
+    pub(crate) history: History,
     pub(crate) epoch: Epoch,
     /// Names the order of walks in cursors: that of this store under this hash key, which another run does not have.
     pub(crate) walks: Epoch,
@@ -120,6 +125,7 @@ impl Engine {
             sequence: Sequence::new(config.visibility, config.history, config.transactions_max),
             collector: Collector::new(),
             settling: Settling::default(),
+            history: History::new(config.history_deleted_max),
             epoch: config.epoch,
             walks,
             limits: config.limits,
@@ -273,6 +279,11 @@ impl Engine {
         self.0.epoch
     }
 
+    /// Older versions kept of each key; 0 where no history is kept.
+    pub fn history_versions(&self) -> usize {
+        self.0.depth().older
+    }
+
     /// The store's time, in milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         self.0.sequence.now_ms()
@@ -337,5 +348,8 @@ fn run_other(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Resul
         Command::Delete(delete) => write::delete(store, worker, delete),
         Command::MultiDelete { deletes, require_all } => write::multi_delete(store, worker, deletes, *require_all),
         Command::Clear => clear::clear(store, worker),
+        Command::GetAt { key, revision } => history::get_at(store, worker, key, *revision),
+        Command::History { key } => history::history(store, worker, key),
+        Command::Rollback(rollback) => history::rollback(store, worker, rollback),
     }
 }

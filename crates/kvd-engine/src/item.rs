@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use kvd_journal::{BatchSize, Purpose};
-use kvd_types::{Condition, ContentType, Delete, Effect, Key, Reason, Set, Ttl};
+use kvd_types::{Condition, ContentType, Delete, Effect, Entry, Key, Reason, Rollback, Set, Ttl};
 
-use crate::index::{Change, Draft, Record, Version};
+use crate::index::{Change, Draft, Record, Removal, Version};
 use crate::sequence::Delta;
 
 /// What a record takes beside key and value, at most: for the estimate of what a write needs.
@@ -43,6 +43,12 @@ impl<'c> Item<'c> {
         Item { key: &delete.key, condition: &delete.condition, operation: Operation::Delete }
     }
 
+    /// What the key had before: its value and content type, without an expiry.
+    pub(crate) fn restore(rollback: &'c Rollback<'_>, old: &'c Entry) -> Item<'c> {
+        let operation = Operation::Put { value: &old.value, content_type: old.content_type.as_ref(), ttl: Ttl::None };
+        Item { key: &rollback.key, condition: &rollback.condition, operation }
+    }
+
     /// Memory that it needs, in bytes.
     pub(crate) fn needs_bytes(&self) -> u64 {
         match self.operation {
@@ -51,8 +57,8 @@ impl<'c> Item<'c> {
         }
     }
 
-    /// The change, of a key that is in the state `alive`.
-    pub(crate) fn change(&self, alive: Option<Version<'_>>, now_ms: u64) -> Change {
+    /// The change, of a key that is in the state `alive`. It keeps `time_ms`, if that is kept.
+    pub(crate) fn change(&self, alive: Option<Version<'_>>, now_ms: u64, time_ms: Option<u64>) -> Change {
         match self.operation {
             Operation::Put { value, content_type, ttl } => {
                 let expires_at_ms = match ttl {
@@ -61,10 +67,10 @@ impl<'c> Item<'c> {
                     Ttl::Ms(ms) => Some(now_ms.saturating_add(ms)),
                     Ttl::At(at) => Some(at),
                 };
-                Change::Put(Draft::new(self.key.as_bytes(), value, content_type, expires_at_ms))
+                Change::Put(Draft::new(self.key.as_bytes(), value, content_type, expires_at_ms, time_ms))
             }
-            Operation::Expire => Change::Delete(Reason::Expired),
-            Operation::Delete | Operation::Check => Change::Delete(Reason::Asked),
+            Operation::Expire => Change::Delete(Removal { reason: Reason::Expired, time_ms }),
+            Operation::Delete | Operation::Check => Change::Delete(Removal { reason: Reason::Asked, time_ms }),
         }
     }
 
@@ -78,7 +84,7 @@ impl<'c> Item<'c> {
                 content_type: content_type.cloned(),
                 expires_at_ms: draft.record().expires_at_ms(),
             },
-            (_, Change::Delete(reason)) => Effect::Delete { key, reason: *reason },
+            (_, Change::Delete(removal)) => Effect::Delete { key, reason: removal.reason },
             (_, Change::Put(_)) => unreachable!("only a put makes a record"),
         }
     }

@@ -99,6 +99,7 @@ mod duplicates;
 mod engine;
 mod expire;
 mod flusher;
+mod history;
 mod index;
 mod item;
 mod judge;

@@ -82,6 +82,8 @@ pub enum Bug {
     SweepNotJournalled,
     /// Groups don't carry the store's time.
     TimeNotJournalled,
+    /// A rollback brings back the old version itself, with its revision.
+    RollbackReinstalls,
     /// A snapshot gets its name before its last commits are on disk.
     SnapshotNotSynced,
 }

@@ -1,19 +1,21 @@
-//! From a directory to a store: the snapshot's entries by several threads, then what came after it, in order. Knows the journal
+//! From a directory to a store: the snapshot's keys by several threads, then what came after it, in order. Knows the journal
 //! and the index; the rule by which effects apply is the journal's.
 //!
 //! Nobody else knows the store yet, so keys are put where they belong without a commit each. The sizes are counted from what each
-//! step found and left, as commits do.
+//! step found and left, as commits do. Where history is kept each step leaves the versions that its commit left.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
-use kvd_journal::{Disk, Entry, Error, Options, Policy, Recovery, Report, Snapshot};
+use kvd_journal::{
+    Chunk, Commit, Content, Disk, Entry, Error, History, Jump, Options, Policy, Recovery, Report, Snapshot, Version,
+};
 use kvd_types::{ContentType, Effect, Reason, Revision};
 
 use crate::engine::{Config, Engine, Store, Worker};
 use crate::flusher::Journal;
-use crate::index::{Change, Draft, Hashed};
+use crate::index::{Change, Depth, Draft, Hashed, ReadPoints, Removal};
 use crate::sequence::{Delta, Visibility};
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use crate::walk::Walk;
@@ -45,19 +47,28 @@ impl Engine {
         threads: usize,
         progress: &(dyn Fn(Loading) + Sync),
     ) -> Result<(Engine, Report), Error> {
-        let recovery = Recovery::open(disk, options)?;
+        let mut recovery = Recovery::open(disk, options)?;
+        if config.history > 0 {
+            recovery = recovery.keep_history();
+        }
         let visibility = if options.policy == Policy::Always { Visibility::WhenDurable } else { Visibility::Immediate };
         let engine = Engine::open(Config { epoch: recovery.epoch(), visibility, journal: true, ..config });
         let store = engine.parts();
         let mut loading = Loading::default();
+        // From where on the past is known: a snapshot without history knows nothing of before.
+        let mut begin = Revision(0);
         if let Some(snapshot) = recovery.snapshot() {
             loading.entries_total = snapshot.entries_count();
             load(&engine, snapshot, threads.max(1), &|entries| progress(Loading { entries, ..loading }))?;
             loading.entries = loading.entries_total;
+            begin = snapshot.past().map_or(snapshot.revision(), |past| past.begins);
         }
         let mut worker = engine.worker();
-        let replayed = recovery.replay(&mut |revision, effects| {
-            replay(store, &mut worker, revision, effects);
+        let replayed = recovery.replay(&mut |commit| {
+            if commit.effects.contains(&Effect::Clear) {
+                begin = begin.max(commit.revision);
+            }
+            replay(store, &mut worker, commit);
             loading.batches += 1;
             if loading.batches.is_multiple_of(PROGRESS_BATCHES) {
                 progress(loading);
@@ -66,6 +77,11 @@ impl Engine {
         drop(worker);
         let report = replayed.report().clone();
         let writer = replayed.resume(now_ms)?;
+        let mut jumps = report.jumps.clone();
+        if writer.last() > report.last {
+            jumps.push(Jump { from: report.last, to: writer.last() });
+        }
+        store.history.resume(begin, jumps);
         store.sequence.resume(writer.last(), writer.now_ms());
         let journal = Journal::new(writer, options.policy, report.journal_bytes, report.snapshot);
         assert!(store.durable.set(journal).is_ok(), "a store is recovered once");
@@ -76,7 +92,7 @@ impl Engine {
 /// Commits between two words on the progress.
 const PROGRESS_BATCHES: u64 = 10_000;
 
-/// The entries of a snapshot, a chunk at a time to whichever thread is free.
+/// The keys of a snapshot, a chunk at a time to whichever thread is free.
 fn load(engine: &Engine, snapshot: &Snapshot, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<(), Error> {
     let (next, loaded) = (AtomicUsize::new(0), AtomicU64::new(0));
     let failure: Mutex<Option<Error>> = Mutex::new(None);
@@ -87,10 +103,10 @@ fn load(engine: &Engine, snapshot: &Snapshot, threads: usize, progress: &(dyn Fn
             if chunk >= snapshot.chunks_count() || lock(&failure).is_some() {
                 return;
             }
-            match snapshot.entries(chunk) {
-                Ok(entries) => {
-                    let count = entries.len() as u64;
-                    load_chunk(store, &mut worker, entries);
+            match snapshot.chunk(chunk) {
+                Ok(chunk) => {
+                    let count = chunk.len() as u64;
+                    load_chunk(store, &mut worker, chunk);
                     progress(loaded.fetch_add(count, Ordering::Relaxed) + count); // a figure that stands for nothing else
                 }
                 Err(error) => {
@@ -111,17 +127,78 @@ fn load(engine: &Engine, snapshot: &Snapshot, threads: usize, progress: &(dyn Fn
     }
 }
 
-fn load_chunk(store: &Store, worker: &mut Worker, entries: Vec<Entry<'static>>) {
+fn load_chunk(store: &Store, worker: &mut Worker, chunk: Chunk) {
     let mut delta = Delta::default();
-    for Entry { key, value, content_type, expires_at_ms, revision } in entries {
-        let put = Put { value: &value, content_type: content_type.as_ref(), expires_at_ms };
-        apply(store, worker, key.as_bytes(), revision, Some(put), &mut delta);
+    match chunk {
+        Chunk::Histories(histories) if store.keeps_history() => {
+            histories.into_iter().for_each(|history| load_history(store, worker, history, &mut delta));
+        }
+        chunk => {
+            for Entry { key, value, content_type, expires_at_ms, revision } in chunk.into_entries() {
+                let put = Put { value: &value, content_type: content_type.as_ref(), expires_at_ms };
+                let told = Told { revision, time_ms: None };
+                apply(store, worker, key.as_bytes(), told, What::Put(put), &mut delta);
+            }
+        }
     }
     store.sequence.enter().count(&delta);
     worker.trash.tidy();
 }
 
+/// A key with its older versions, as many as are kept.
+fn load_history(store: &Store, worker: &mut Worker, history: History<'static>, delta: &mut Delta) {
+    let History { key, mut versions, is_cut } = history;
+    let wanted = store.depth().older + 1;
+    let is_cut = is_cut || versions.len() > wanted;
+    versions.truncate(wanted);
+    if !versions.iter().any(|version| matches!(version.content, Content::Put { .. })) {
+        return; // it has nothing to be told of
+    }
+    let change = |version: &Version| {
+        let change = match &version.content {
+            Content::Put { value, content_type, expires_at_ms } => {
+                let content_type = content_type.as_ref();
+                Change::Put(Draft::new(key.as_bytes(), value, content_type, *expires_at_ms, version.time_ms))
+            }
+            Content::Gone(reason) => Change::Delete(Removal { reason: *reason, time_ms: version.time_ms }),
+        };
+        (version.revision, change)
+    };
+    let changes: Vec<(Revision, Change)> = versions.iter().rev().map(change).collect();
+    let newest = &changes.last().expect("there is one").1;
+    if let Some(draft) = newest.draft() {
+        delta.count(draft.record(), 1);
+    }
+    let expires_at_ms = newest.expires_at_ms();
+    let hashed = store.index.hash(key.as_bytes());
+    let guard = worker.reader.pin();
+    let home = store.index.lock(store.index.newest(&guard), hashed, &guard);
+    home.reserve(1, &guard);
+    let target = home.vacant(&store.index, hashed, &guard);
+    target.fill(changes.into_iter(), is_cut, &guard);
+    if let Some(revision) = target.deleted_at(&guard) {
+        store.history.note_deleted(revision, target.hash());
+    }
+    let counted = target.account(&store.index, expires_at_ms, &guard);
+    drop(home);
+    drop(guard);
+    write::after_commit(store, worker, &[hashed][..usize::from(counted)]);
+}
+
+/// A commit, as the effects of it are told of.
+#[derive(Clone, Copy)]
+struct Told {
+    revision: Revision,
+    time_ms: Option<u64>,
+}
+
 /// What a key is to have.
+enum What<'a> {
+    Put(Put<'a>),
+    /// Nothing, for this reason.
+    Gone(Reason),
+}
+
 struct Put<'a> {
     value: &'a Bytes,
     content_type: Option<&'a ContentType>,
@@ -129,15 +206,19 @@ struct Put<'a> {
 }
 
 /// One commit of the journal.
-fn replay(store: &Store, worker: &mut Worker, revision: Revision, effects: Vec<Effect<'static>>) {
+fn replay(store: &Store, worker: &mut Worker, commit: Commit) {
     let mut delta = Delta::default();
+    let Commit { revision, time_ms, effects } = commit;
+    let told = Told { revision, time_ms };
     for effect in effects {
         match effect {
             Effect::Put { key, value, content_type, expires_at_ms } => {
                 let put = Put { value: &value, content_type: content_type.as_ref(), expires_at_ms };
-                apply(store, worker, key.as_bytes(), revision, Some(put), &mut delta);
+                apply(store, worker, key.as_bytes(), told, What::Put(put), &mut delta);
             }
-            Effect::Delete { key, .. } => apply(store, worker, key.as_bytes(), revision, None, &mut delta),
+            Effect::Delete { key, reason } => {
+                apply(store, worker, key.as_bytes(), told, What::Gone(reason), &mut delta);
+            }
             Effect::Clear => clear(store, worker, revision, &mut delta),
         }
     }
@@ -145,21 +226,22 @@ fn replay(store: &Store, worker: &mut Worker, revision: Revision, effects: Vec<E
     worker.trash.tidy();
 }
 
-/// An effect on one key counts unless the key is there with this revision or a higher one.
-fn apply(store: &Store, worker: &mut Worker, key: &[u8], revision: Revision, put: Option<Put<'_>>, delta: &mut Delta) {
+/// An effect on one key counts unless the key has this revision or a higher one.
+fn apply(store: &Store, worker: &mut Worker, key: &[u8], told: Told, what: What<'_>, delta: &mut Delta) {
     let hashed = store.index.hash(key);
     let guard = worker.reader.pin();
     let home = store.index.lock(store.index.newest(&guard), hashed, &guard);
     let (target, newest) = home.find(&store.index, hashed, &guard);
-    let applies = newest.map_or(put.is_some(), |version| version.revision < revision);
-    if !applies {
+    let has = target.map_or(Revision(0), |target| target.head_revision(&guard));
+    if has >= told.revision || newest.is_none() && matches!(what, What::Gone(_)) {
         return;
     }
-    let change = match put {
-        Some(Put { value, content_type, expires_at_ms }) => {
-            Change::Put(Draft::new(key, value, content_type, expires_at_ms))
+    let time_ms = told.time_ms.filter(|_| store.keeps_history());
+    let change = match what {
+        What::Put(Put { value, content_type, expires_at_ms }) => {
+            Change::Put(Draft::new(key, value, content_type, expires_at_ms, time_ms))
         }
-        None => Change::Delete(Reason::Asked),
+        What::Gone(reason) => Change::Delete(Removal { reason, time_ms }),
     };
     if let Some(newest) = newest {
         delta.count(newest.record, -1);
@@ -172,29 +254,35 @@ fn apply(store: &Store, worker: &mut Worker, key: &[u8], revision: Revision, put
         home.reserve(1, &guard);
         home.vacant(&store.index, hashed, &guard)
     });
-    let gone = target.replace(change, revision);
-    let counted = target.account(&store.index, expires_at_ms, &guard);
-    drop(home);
-    if let Some(record) = gone {
+    if store.keeps_history() {
+        let Depth { older, forgotten } = store.depth();
+        target.install(change, None);
+        target.set_revision(told.revision, &guard);
+        target.settle(&ReadPoints::of_nobody(older, forgotten), &guard, &mut worker.trash);
+        if let Some(revision) = target.deleted_at(&guard) {
+            store.history.note_deleted(revision, target.hash());
+        }
+    } else if let Some(record) = target.replace(change, told.revision) {
         worker.trash.retire(record.into_garbage());
     }
+    let counted = target.account(&store.index, expires_at_ms, &guard);
+    drop(home);
     drop(guard);
-    let keys: &[Hashed<'_>] = &[hashed];
-    write::after_commit(store, worker, if counted { keys } else { &[] });
+    write::after_commit(store, worker, &[hashed][..usize::from(counted)]);
 }
 
-/// Keys that are older than the clear go. Those of a fuzzy snapshot that are newer stay.
+/// Keys that are older than the clear go, with all that is kept of them. Those of a fuzzy snapshot that are newer stay.
 fn clear(store: &Store, worker: &mut Worker, revision: Revision, delta: &mut Delta) {
     let mut walk = Walk::new(store, worker);
     loop {
         let mut older = Vec::new();
-        let found = walk.bucket(store, worker, |version| {
-            if version.revision < revision {
-                older.push(version.record.key().to_vec());
+        let found = walk.histories(store, worker, Depth::default(), |key, past| {
+            if past.versions.first().is_some_and(|newest| newest.revision < revision) {
+                older.push(key.to_vec());
             }
         });
         for key in older {
-            apply(store, worker, &key, revision, None, delta);
+            erase(store, worker, &key, delta);
         }
         match found {
             Ok(true) => {}
@@ -203,4 +291,19 @@ fn clear(store: &Store, worker: &mut Worker, revision: Revision, delta: &mut Del
             Err(_) => walk = Walk::new(store, worker),
         }
     }
+}
+
+fn erase(store: &Store, worker: &mut Worker, key: &[u8], delta: &mut Delta) {
+    let hashed: Hashed<'_> = store.index.hash(key);
+    let guard = worker.reader.pin();
+    let home = store.index.lock(store.index.newest(&guard), hashed, &guard);
+    let (Some(target), newest) = home.find(&store.index, hashed, &guard) else { return };
+    if let Some(newest) = newest {
+        delta.count(newest.record, -1);
+    }
+    target.erase(&guard, &mut worker.trash);
+    let counted = target.account(&store.index, None, &guard);
+    drop(home);
+    drop(guard);
+    write::after_commit(store, worker, &[hashed][..usize::from(counted)]);
 }

@@ -6,7 +6,7 @@ use kvd_types::Error;
 use crate::engine::{Store, Worker};
 use crate::reclaim::Reader;
 use crate::sync::yield_now;
-use crate::{rekey, settle};
+use crate::{history, rekey, settle};
 
 /// Retired bytes from which on writers wait until readers let some go.
 const RETIRED_BYTES_MAX: u64 = 256 << 20;
@@ -49,7 +49,7 @@ pub(crate) fn make(store: &Store, worker: &mut Worker, needed: u64) -> Result<()
         if fits(&memory) {
             return Ok(());
         }
-        if more {
+        if more || history::forget_some(store, worker) {
             continue;
         }
         if memory.held <= store.memory_bytes_max / HELD_SHARE || !store.sequence.revoke_oldest() {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use kvd_journal::{Encoded, Reservation};
 use kvd_types::{Effect, Error, Revision};
 
-use crate::index::{Horizon, ReadPoints};
+use crate::index::{Depth, Horizon, ReadPoints};
 use crate::planted::{self, Bug};
 use crate::stats::Totals;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Padded, lock};
@@ -79,7 +79,10 @@ pub(crate) struct Sequence {
     /// Bytes of records, for who asks without SEQ.
     used: AtomicU64,
     visibility: Visibility,
+    /// Older versions kept of each key.
     history: usize,
+    /// No history goes back to a deletion of this revision or an earlier one. Only grows.
+    forgotten: AtomicU64,
     transactions_max: usize,
 }
 
@@ -136,6 +139,7 @@ impl Sequence {
             used: AtomicU64::new(0),
             visibility,
             history,
+            forgotten: AtomicU64::new(0),
             transactions_max,
         }
     }
@@ -164,6 +168,17 @@ impl Sequence {
     /// Bytes of all records, as of some recent commit.
     pub(crate) fn used_bytes(&self) -> u64 {
         self.used.load(Ordering::Relaxed) // a hint that stands for nothing but itself
+    }
+
+    /// How deep histories are.
+    pub(crate) fn depth(&self) -> Depth {
+        // Acquire: pairs with the exchange in `forget`.
+        Depth { older: self.history, forgotten: self.forgotten.load(Ordering::Acquire) }
+    }
+
+    /// No history goes back to this deletion from now on.
+    pub(crate) fn forget(&self, deletion: Revision) {
+        self.forgotten.fetch_max(deletion.0, Ordering::AcqRel); // pairs with the load in `depth`
     }
 
     /// Whether versions are kept now, for someone who reads below the newest. A hint: `Seq::keeps_versions` decides.
@@ -385,7 +400,8 @@ impl Seq<'_> {
             }
         }
         points.visible = visible;
-        points.history = self.sequence.history;
+        let depth = self.sequence.depth();
+        (points.history, points.forgotten) = (depth.older, depth.forgotten);
     }
 
     /// Takes a pin out of the list. Who holds it frees it: it has its own reference as long as it is listed.

@@ -34,7 +34,7 @@ pub struct Totals {
     pub record_bytes: u64,
     /// Size of the index itself.
     pub index_bytes: u64,
-    /// Versions beside the newest, with their nodes.
+    /// Versions beside the newest, with their nodes: kept as history, or for who reads them.
     pub history_bytes: u64,
     /// Unlinked, and not freed yet because a reader may still look at it.
     pub retired_bytes: u64,
@@ -177,10 +177,11 @@ impl Counters {
     /// `command` was refused: counts its keys if it is a write.
     pub(crate) fn rejected(&mut self, command: &Command<'_>) {
         let keys = match command {
-            Command::Set(_) | Command::Delete(_) => 1,
+            Command::Set(_) | Command::Delete(_) | Command::Rollback(_) => 1,
             Command::MultiSet { sets } => sets.len(),
             Command::MultiDelete { deletes, .. } => deletes.len(),
             Command::Get { .. } | Command::MultiGet { .. } | Command::List(_) | Command::Clear => 0,
+            Command::GetAt { .. } | Command::History { .. } => 0,
         };
         self.rejected_keys(keys);
     }

@@ -23,7 +23,7 @@ use crate::judge::{etag, holds};
 use crate::planted::{self, Bug};
 use crate::reclaim::{Guard, Trash};
 use crate::sequence::{Batch, Delta, Seq};
-use crate::{duplicates, flusher, rekey, room, settle};
+use crate::{duplicates, flusher, history, rekey, room, settle};
 
 /// Keys that every commit settles beside its own, so that what transactions held back is freed in passing.
 const SETTLED_IN_PASSING: usize = 4;
@@ -44,13 +44,13 @@ pub(crate) struct Committed {
 }
 
 pub(crate) fn set(store: &Store, worker: &mut Worker, set: &Set<'_>) -> Result<Reply, Error> {
-    let committed = commit_one(store, worker, Item::put(set))?;
+    let committed = commit_one(store, worker, Item::put(set), None)?;
     worker.counters.sets(1);
     Ok(Reply::Set { revision: committed.revision, created: committed.existed == 0 })
 }
 
 pub(crate) fn delete(store: &Store, worker: &mut Worker, delete: &Delete<'_>) -> Result<Reply, Error> {
-    let committed = commit_one(store, worker, Item::removal(delete))?;
+    let committed = commit_one(store, worker, Item::removal(delete), None)?;
     worker.counters.deletes(1, 1 - committed.existed);
     Ok(Reply::Deleted { revision: committed.revision, found: committed.existed == 1 })
 }
@@ -121,14 +121,19 @@ impl<'g> Current<'g> {
     }
 }
 
-/// The commit of a single key.
-fn commit_one(store: &Store, worker: &mut Worker, item: Item<'_>) -> Result<Committed, Error> {
+/// The commit of a single key. If it is to have again what it had at the version `old`, that must still be kept.
+pub(crate) fn commit_one(
+    store: &Store,
+    worker: &mut Worker,
+    item: Item<'_>,
+    old: Option<Revision>,
+) -> Result<Committed, Error> {
     room::make(store, worker, item.needs_bytes())?;
     let key = store.index.hash(item.key.as_bytes());
     let (size, purpose) = item::journal_size(std::slice::from_ref(&item));
     let committed = loop {
         let reservation = flusher::reserve(store, size, purpose)?;
-        if let Some(outcome) = try_commit_one(store, worker, &item, key, reservation) {
+        if let Some(outcome) = try_commit_one(store, worker, &item, key, old, reservation) {
             break note_position(store, worker, outcome)?;
         }
     };
@@ -142,6 +147,7 @@ fn try_commit_one(
     worker: &mut Worker,
     item: &Item<'_>,
     key: Hashed<'_>,
+    old: Option<Revision>,
     reservation: Option<Reservation>,
 ) -> Option<Result<Committed, Error>> {
     let guard = worker.reader.pin();
@@ -154,14 +160,20 @@ fn try_commit_one(
         let failure = ItemFailure { index: 0, have: current.alive.map(|version| etag(store, version)) };
         return Some(Err(Error::PreconditionFailed { failures: vec![failure], total: 1 }));
     }
+    let old = old.map(|old| history::kept(store, &home, key, old, &guard)).transpose();
+    let old = match old {
+        Ok(old) => old,
+        Err(dropped) => return Some(Err(dropped)),
+    };
     let existed = usize::from(current.alive.is_some());
     if !current.is_changed_by(&item.operation) {
         let revision = last_under(store, root, &guard)?;
         return Some(Ok(Committed { revision, existed, changed: 0, counted: false }));
     }
-    let change = item.change(current.alive, now_ms);
+    let time_ms = store.version_time(now_ms);
+    let change = item.change(current.alive, now_ms, time_ms);
     let expires_at_ms = change.expires_at_ms();
-    let batch = store.journal.then(|| batch(&[item.effect(&change)], reservation));
+    let batch = store.journal.then(|| batch(time_ms, &[item.effect(&change)], reservation));
     let target = current.target.unwrap_or_else(|| {
         home.reserve(1, &guard);
         home.vacant(&store.index, key, &guard)
@@ -184,6 +196,13 @@ fn try_commit_one(
             return Some(Ok(Committed { revision, existed, changed: 1, counted }));
         }
         // Someone began to read in between: with a node after all.
+    }
+    if planted::is(Bug::RollbackReinstalls)
+        && let Some((record, old_revision)) = old
+    {
+        let publish = |_| target.put_back(record, old_revision);
+        let revision = store.sequence.enter().commit(&delta, batch, publish);
+        return Some(Ok(Committed { revision, existed, changed: 1, counted: false }));
     }
     target.install(change, None);
     let mut seq = store.sequence.enter();
@@ -276,8 +295,8 @@ fn is_forgotten(operation: &Operation<'_>) -> bool {
 }
 
 /// A commit as the journal has it, encoded before it has a revision.
-fn batch(effects: &[Effect<'_>], reservation: Option<Reservation>) -> Box<Batch> {
-    Batch::new(Encoded::new(effects).expect("a size that is too large was refused before"), reservation)
+fn batch(time_ms: Option<u64>, effects: &[Effect<'_>], reservation: Option<Reservation>) -> Box<Batch> {
+    Batch::new(Encoded::at(time_ms, effects).expect("a size that is too large was refused before"), reservation)
 }
 
 /// Leaves in the worker what the answer must wait for: what was looked at was the newest, seen by readers or not.
@@ -285,7 +304,7 @@ fn note_position(store: &Store, worker: &mut Worker, outcome: Result<Committed, 
     match &outcome {
         Ok(committed) => worker.position = committed.revision,
         // After the last look, and no later than that: see `flusher`.
-        Err(Error::PreconditionFailed { .. } | Error::Missing { .. }) => {
+        Err(Error::PreconditionFailed { .. } | Error::Missing { .. } | Error::VersionDropped { .. }) => {
             if !planted::is_at_disk(Bug::RefusedAtOnce) {
                 worker.position = store.sequence.last();
             }
@@ -380,11 +399,12 @@ fn try_commit_many(
     }
 
     let commit = Commit::new();
+    let time_ms = store.version_time(now_ms);
     let mut delta = Delta::default();
     let mut effects = Vec::with_capacity(if store.journal { to_change.len() } else { 0 });
     let mut targets: Vec<(Target<'_>, Option<u64>)> = Vec::with_capacity(to_change.len());
     for at in to_change {
-        let change = items[at].change(current[at].alive, now_ms);
+        let change = items[at].change(current[at].alive, now_ms, time_ms);
         if store.journal && !is_forgotten(&items[at].operation) {
             effects.push(items[at].effect(&change));
         }
@@ -401,7 +421,7 @@ fn try_commit_many(
         target.install(change, Some(commit));
         targets.push((target, expires_at_ms));
     }
-    let batch = store.journal.then(|| batch(&effects, reservation));
+    let batch = store.journal.then(|| batch(time_ms, &effects, reservation));
 
     let ends_at_ms = current.iter().filter_map(Current::ends_at_ms).min();
     let premise = Premise { store, root, guard: &guard, ends_at_ms };
@@ -441,6 +461,11 @@ fn settle_target(store: &Store, points: &ReadPoints, trash: &mut Trash, target: 
     {
         store.settling.note(revision, target.hash());
     }
+    if points.history > 0
+        && let Some(revision) = target.deleted_at(guard)
+    {
+        store.history.note_deleted(revision, target.hash());
+    }
 }
 
 /// What comes after a commit, when no lock is held any more.
@@ -452,6 +477,7 @@ pub(crate) fn after_commit(store: &Store, worker: &mut Worker, counted: &[Hashed
         store.waiting.ring();
     }
     settle::settle_due(store, worker, SETTLED_IN_PASSING);
+    history::forget_due(store, worker);
     rekey::move_some(store, worker, MOVED_IN_PASSING);
 }
 

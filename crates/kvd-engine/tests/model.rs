@@ -142,6 +142,9 @@ impl Model {
                 Ok(Reply::MultiDeleted { revision: Revision(self.revision), deleted, missing })
             }
             Command::List(_) => unreachable!("lists are compared by `walk`"),
+            Command::GetAt { .. } | Command::History { .. } | Command::Rollback(_) => {
+                unreachable!("no history is kept")
+            }
             Command::Clear => {
                 let deleted = self.entries.len() as u64;
                 self.entries.clear();

@@ -18,6 +18,8 @@ const BATCH_BYTES_MAX: usize = 1 << 31;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const CLEAR: u8 = 3;
+/// Stands before the effects of a commit whose time is kept.
+const TIME: u8 = 4;
 
 /// What a put takes beside key, content type and value, with an expiry.
 const PUT_BYTES_MAX: usize = 20;
@@ -27,11 +29,24 @@ const DELETE_BYTES: usize = 8;
 
 const CLEAR_BYTES: usize = 4;
 
+const TIME_BYTES: usize = 12;
+
 /// Values from this size on are not copied.
 const SHARED_BYTES_MIN: usize = 16 << 10;
 
 /// The flag of a put that has an expiry.
 const HAS_EXPIRY: u8 = 1;
+
+/// What one commit did, as the journal tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Its revision.
+    pub revision: Revision,
+    /// The store's time, in milliseconds since 1970, where it was kept.
+    pub time_ms: Option<u64>,
+    /// What it changed.
+    pub effects: Vec<Effect<'static>>,
+}
 
 /// The effects of one commit as bytes, waiting for their revision.
 #[derive(Debug)]
@@ -91,6 +106,12 @@ impl BatchSize {
         BatchSize(self.0.saturating_add(CLEAR_BYTES))
     }
 
+    /// With the time.
+    #[must_use]
+    pub fn timed(self) -> BatchSize {
+        BatchSize(self.0.saturating_add(TIME_BYTES))
+    }
+
     /// Whether [`Encoded::new`] takes it.
     ///
     /// # Errors
@@ -111,9 +132,25 @@ impl Encoded {
     /// # Errors
     /// [`TooLarge`] at 2 GiB.
     pub fn new<'a, 'k: 'a>(effects: impl IntoIterator<Item = &'a Effect<'k>>) -> Result<Encoded, TooLarge> {
+        Encoded::at(None, effects)
+    }
+
+    /// The same, with the time of the commit where that is to be kept.
+    ///
+    /// # Errors
+    /// As in `new`.
+    pub fn at<'a, 'k: 'a>(
+        time_ms: Option<u64>,
+        effects: impl IntoIterator<Item = &'a Effect<'k>>,
+    ) -> Result<Encoded, TooLarge> {
         let mut bytes = vec![0; BATCH_HEAD_BYTES];
         let (mut shared, mut shared_len) = (Vec::new(), 0);
         let mut count = 0_u32;
+        if let Some(time_ms) = time_ms {
+            bytes.put_slice(&[TIME, 0, 0, 0]);
+            bytes.put_u64_le(time_ms);
+            count += 1;
+        }
         for effect in effects {
             if let Some(value) = encode_effect(&mut bytes, effect) {
                 shared_len += value.len();
@@ -133,7 +170,7 @@ impl Encoded {
     pub fn effects(&self) -> Vec<Effect<'static>> {
         let bytes: Vec<u8> = self.parts().flatten().copied().collect();
         let batch = decode_batch(&mut &bytes[..]).expect("it was encoded here");
-        batch.expect("a batch has a head").1
+        batch.expect("a batch has a head").effects
     }
 
     /// Its size.
@@ -228,21 +265,30 @@ fn u32_len(len: usize) -> u32 {
 ///
 /// # Errors
 /// What is wrong with it, although its checksum is right.
-pub(crate) fn decode_batch(from: &mut &[u8]) -> Result<Option<(Revision, Vec<Effect<'static>>)>, &'static str> {
+pub(crate) fn decode_batch(from: &mut &[u8]) -> Result<Option<Commit>, &'static str> {
     if from.is_empty() {
         return Ok(None);
     }
     let mut head = take(from, BATCH_HEAD_BYTES)?;
-    let (revision, length, count) = (head.get_u64_le(), head.get_u32_le(), head.get_u32_le());
+    let (revision, length, mut count) = (Revision(head.get_u64_le()), head.get_u32_le(), head.get_u32_le());
     let mut bytes = take(from, length as usize)?;
+    let time_ms = if count > 0 && bytes.first() == Some(&TIME) { Some(decode_time(&mut bytes)?) } else { None };
+    count -= u32::from(time_ms.is_some());
     let mut effects = Vec::new();
     for _ in 0..count {
         effects.push(decode_effect(&mut bytes)?);
     }
     if bytes.is_empty() {
-        Ok(Some((Revision(revision), effects)))
+        Ok(Some(Commit { revision, time_ms, effects }))
     } else {
         Err("bytes follow the last effect of a batch")
+    }
+}
+
+fn decode_time(from: &mut &[u8]) -> Result<u64, &'static str> {
+    match take(from, 4)? {
+        [TIME, 0, 0, 0] => Ok(take(from, 8)?.get_u64_le()),
+        _ => Err("a commit's time has an unknown flag"),
     }
 }
 
@@ -340,30 +386,37 @@ mod tests {
 
     proptest! {
         #[test]
-        fn batches_come_back_as_they_were(batches in vec((any::<u64>(), vec(effect(), 0..5)), 0..4)) {
+        fn batches_come_back_as_they_were(
+            batches in vec((any::<u64>(), any::<Option<u64>>(), vec(effect(), 0..5)), 0..4),
+        ) {
             let mut bytes = Vec::new();
-            for (revision, effects) in &batches {
-                let mut encoded = Encoded::new(effects).unwrap();
+            for (revision, time_ms, effects) in &batches {
+                let mut encoded = Encoded::at(*time_ms, effects).unwrap();
                 encoded.stamp(Revision(*revision));
                 encoded.parts().for_each(|part| bytes.extend_from_slice(part));
             }
             let mut from = &bytes[..];
-            for (revision, effects) in batches {
-                prop_assert_eq!(decode_batch(&mut from).unwrap(), Some((Revision(revision), effects)));
+            for (revision, time_ms, effects) in batches {
+                let commit = Commit { revision: Revision(revision), time_ms, effects };
+                prop_assert_eq!(decode_batch(&mut from).unwrap(), Some(commit));
             }
             prop_assert_eq!(decode_batch(&mut from), Ok(None));
         }
 
         #[test]
-        fn the_size_told_before_is_enough_and_hardly_more(effects in vec(effect(), 0..5)) {
-            let size = effects.iter().fold(BatchSize::EMPTY, |size, effect| match effect {
+        fn the_size_told_before_is_enough_and_hardly_more(
+            time_ms in any::<Option<u64>>(),
+            effects in vec(effect(), 0..5),
+        ) {
+            let empty = if time_ms.is_some() { BatchSize::EMPTY.timed() } else { BatchSize::EMPTY };
+            let size = effects.iter().fold(empty, |size, effect| match effect {
                 Effect::Put { key, value, content_type, .. } => {
                     size.put(key.len(), value.len(), content_type.as_ref().map_or(0, |text| text.as_bytes().len()))
                 }
                 Effect::Delete { key, .. } => size.delete(key.len()),
                 Effect::Clear => size.clear(),
             });
-            let encoded = Encoded::new(&effects).unwrap();
+            let encoded = Encoded::at(time_ms, &effects).unwrap();
             let expiries_bytes = 8 * effects.len();
             prop_assert!((encoded.len()..=encoded.len() + expiries_bytes).contains(&size.bytes()));
             prop_assert_eq!(encoded.effects(), effects);

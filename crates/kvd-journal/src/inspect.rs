@@ -1,14 +1,15 @@
 //! Looking at a file record by record, for people: what stands where, and what is wrong there. Goes on after what is
 //! wrong, changes nothing, and asks for no lock; judges no directory as a whole, which is recovery's.
 
-use kvd_types::{Effect, Revision};
+use kvd_types::Revision;
 
+use crate::batch::Commit;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::read::{self, Source};
 use crate::record::{ALIGN, Head, Kind, Salt};
 use crate::segment::{self, HEADER_BYTES, Header};
-use crate::snapshot::{self, Entry, Sums};
+use crate::snapshot::{self, Entry, History, Past, Sums};
 
 /// A part of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +49,8 @@ pub enum What {
         synced: u64,
         /// The store's time, in ms.
         now_ms: u64,
-        /// Each with its revision.
-        batches: Vec<(Revision, Vec<Effect<'static>>)>,
+        /// In order.
+        batches: Vec<Commit>,
     },
     /// A mark.
     Mark {
@@ -71,6 +72,10 @@ pub enum What {
     },
     /// A chunk of a snapshot.
     Entries(Vec<Entry<'static>>),
+    /// A chunk of a snapshot with older versions.
+    Histories(Vec<History<'static>>),
+    /// What a snapshot with older versions says of revisions.
+    Past(Past),
     /// A snapshot's end.
     Trailer {
         /// R1.
@@ -136,8 +141,8 @@ fn decode(head: &Head, body: &[u8]) -> Result<What, String> {
     Ok(match head.kind {
         Kind::Group => {
             let mut batches = Vec::new();
-            let mut all = |revision, effects| {
-                batches.push((revision, effects));
+            let mut all = |commit| {
+                batches.push(commit);
                 Ok(())
             };
             read::batches(head, body, &mut all, |what| Error::damaged("", 0, what)).map_err(|error| match error {
@@ -149,6 +154,8 @@ fn decode(head: &Head, body: &[u8]) -> Result<What, String> {
         Kind::Mark => What::Mark { synced, now_ms, last, clean },
         Kind::Resume => What::Resume { now_ms, last },
         Kind::Entries => What::Entries(snapshot::decode_entries(body, head.count)?),
+        Kind::Histories => What::Histories(snapshot::decode_histories(body, head.count)?),
+        Kind::Past => What::Past(Past::parse(body, head.count)?),
         Kind::Trailer => {
             let Sums { entries, batches } = Sums::parse(body).ok_or("a trailer has another length")?;
             What::Trailer { end: last, now_ms, entries, batches }

@@ -44,6 +44,10 @@
 //! its revision; R1 = LAST; the journal is synced to R1 and its batches R0+1 to R1 are appended, the *tail*. Entries,
 //! then the tail by the rule below, are exactly the state at R1.
 //!
+//! Where history is kept ([`Recovery::keep_history`]), a snapshot has each key's older versions too, newest first, and deleted
+//! keys of which some are kept; and commits have their time, so that it comes back with them. Such files are of format 2. What a
+//! snapshot can't tell from its keys is in its [`Past`].
+//!
 //! # The rule of replay
 //!
 //! The caller's, since it holds the keys. A batch names each key at most once, or it is one clear. In the order in which
@@ -81,7 +85,7 @@ mod segment;
 mod snapshot;
 mod writer;
 
-pub use batch::{Batch, BatchSize, Encoded, TooLarge};
+pub use batch::{Batch, BatchSize, Commit, Encoded, TooLarge};
 pub use disk::{Disk, DiskFile, DiskLock};
 pub use error::{Error, Refused};
 pub use inspect::{Inspected, What, inspect};
@@ -91,13 +95,19 @@ pub use purge::Purged;
 pub use read::between;
 pub use real_disk::RealDisk;
 pub use recover::{Options, Recovery, Replayed};
-pub use report::{Cut, Report};
+pub use report::{Cut, Jump, Report};
 pub use room::{Purpose, Reservation, Room};
-pub use snapshot::{Entry, Snapshot, SnapshotWriter, Snapshots};
+pub use snapshot::{Chunk, Content, Entry, History, Past, Snapshot, SnapshotWriter, Snapshots, Version};
 pub use writer::{Policy, Writer};
 
-/// The version of the format that this crate writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// The newest version of the format that this crate reads.
+pub const FORMAT: u32 = 2;
+
+/// What is written where no history is kept: every kvd reads it.
+const FORMAT_PLAIN: u32 = 1;
+
+/// What is written where history is kept: commits have their times, snapshots have older versions.
+const FORMAT_HISTORY: u32 = 2;
 
 /// How far revisions jump after an unclean stop, and so how far LAST may run ahead of the disk.
 pub const REVISION_JUMP: u64 = 1 << 24;

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
 
-use kvd_types::{Effect, Revision};
+use kvd_types::Revision;
 
-use crate::batch::decode_batch;
+use crate::batch::{Commit, decode_batch};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
 use crate::planted::{self, Bug};
@@ -192,7 +192,9 @@ fn follow(head: &Head, last: Revision) -> Result<Revision, String> {
         Kind::Group => Revision(last.0 + 1),
         Kind::Mark => last,
         Kind::Resume if head.revision >= last => return Ok(head.revision),
-        Kind::Resume | Kind::Entries | Kind::Trailer => return Err(format!("a {:?} has no place here", head.kind)),
+        Kind::Resume | Kind::Entries | Kind::Trailer | Kind::Histories | Kind::Past => {
+            return Err(format!("a {:?} has no place here", head.kind));
+        }
     };
     if head.revision != expected {
         return Err(format!("a record is of revision {} where {expected} comes next", head.revision));
@@ -225,16 +227,17 @@ fn cut(source: &mut Source, salt: Salt, offset: u64, flaw: &str) -> Result<u64, 
 pub(crate) fn batches(
     head: &Head,
     mut body: &[u8],
-    visit: &mut dyn FnMut(Revision, Vec<Effect<'static>>) -> Result<(), Error>,
+    visit: &mut dyn FnMut(Commit) -> Result<(), Error>,
     damaged: impl Fn(String) -> Error,
 ) -> Result<(), Error> {
     let mut expected = head.revision;
     let mut count = 0;
-    while let Some((revision, effects)) = decode_batch(&mut body).map_err(|what| damaged(what.to_owned()))? {
-        if revision != expected {
-            return Err(damaged(format!("a batch is of revision {revision} where {expected} comes next")));
+    while let Some(commit) = decode_batch(&mut body).map_err(|what| damaged(what.to_owned()))? {
+        if commit.revision != expected {
+            let found = commit.revision;
+            return Err(damaged(format!("a batch is of revision {found} where {expected} comes next")));
         }
-        visit(revision, effects)?;
+        visit(commit)?;
         expected.0 += 1;
         count += 1;
     }
@@ -253,7 +256,7 @@ pub fn between(
     disk: &dyn Disk,
     after: Revision,
     through: Revision,
-    visit: &mut dyn FnMut(Revision, Vec<Effect<'static>>) -> Result<(), Error>,
+    visit: &mut dyn FnMut(Commit) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let directory = disk.location();
     let names = disk.list().map_err(Error::io("list", &directory))?;
@@ -277,8 +280,8 @@ pub fn between(
         let name = source.name().to_owned();
         let until = chain.last().map(|(_, next)| next.previous_end);
         segment(&mut source, &header, until, &mut last, &mut |offset, head, body| {
-            let mut wanted = |revision, effects| {
-                if revision > after && revision <= through { visit(revision, effects) } else { Ok(()) }
+            let mut wanted = |commit: Commit| {
+                if commit.revision > after && commit.revision <= through { visit(commit) } else { Ok(()) }
             };
             if head.kind == Kind::Group {
                 batches(head, body, &mut wanted, |what| Error::damaged(&name, offset, what))?;

@@ -9,14 +9,15 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use kvd_types::{Effect, Epoch, Revision};
+use kvd_types::{Epoch, Revision};
 
+use crate::batch::Commit;
 use crate::disk::{Disk, DiskLock};
 use crate::error::Error;
 use crate::planted::{self, Bug};
 use crate::read::{self, End, Source};
 use crate::record::{Head, Kind};
-use crate::report::{Cut, Report};
+use crate::report::{Cut, Jump, Report};
 use crate::segment::{self, Draft, Header, Place};
 use crate::snapshot::{self, Snapshot};
 use crate::writer::{self, Policy, Writer};
@@ -44,6 +45,8 @@ pub struct Recovery {
     /// The segments that are needed, oldest first; none in a new directory.
     chain: Vec<Header>,
     report: Report,
+    /// Of which version the next files are.
+    format: u32,
 }
 
 /// A directory that was read to its end; nothing was changed in it.
@@ -55,6 +58,8 @@ pub struct Replayed {
     /// The last segment, and how it ended.
     tail: Option<(Header, End)>,
     report: Report,
+    /// As in `Recovery`.
+    format: u32,
 }
 
 impl Recovery {
@@ -81,7 +86,14 @@ impl Recovery {
         if let Some(other) = epochs.into_iter().find(|other| *other != epoch) {
             return Err(Error::damaged(&location, 0, format!("its files are of two stores, {epoch} and {other}")));
         }
-        Ok(Recovery { disk, lock, options, epoch, snapshot, chain, report })
+        Ok(Recovery { disk, lock, options, epoch, snapshot, chain, report, format: crate::FORMAT_PLAIN })
+    }
+
+    /// From now on commits are written with their time, and snapshots with older versions.
+    #[must_use]
+    pub fn keep_history(mut self) -> Recovery {
+        self.format = crate::FORMAT_HISTORY;
+        self
     }
 
     /// The store's epoch.
@@ -99,19 +111,22 @@ impl Recovery {
     ///
     /// # Errors
     /// Damage, or a file that can't be read: what was visited is void. Nothing was changed on disk.
-    pub fn replay(mut self, visit: &mut dyn FnMut(Revision, Vec<Effect<'static>>)) -> Result<Replayed, Error> {
+    pub fn replay(mut self, visit: &mut dyn FnMut(Commit)) -> Result<Replayed, Error> {
         self.report.segments = self.chain.len() as u64;
-        let Report { batches, now_ms, journal_bytes, .. } = &mut self.report;
+        let Report { batches, now_ms, journal_bytes, jumps, .. } = &mut self.report;
         let mut start = Revision(0);
         if let Some(snapshot) = &self.snapshot {
             start = snapshot.revision();
             *now_ms = snapshot.now_ms();
-            snapshot.tail(&mut |revision, effects| {
+            jumps.extend(snapshot.past().iter().flat_map(|past| past.jumps.iter().copied()));
+            snapshot.tail(&mut |commit| {
                 *batches += 1;
-                visit(revision, effects);
+                visit(commit);
             })?;
         }
         let mut last = self.chain.first().map_or(Revision(0), |header| header.base);
+        // The newest revision before a record that is visited.
+        let mut before = last;
         let mut tail = None;
         for (index, header) in self.chain.iter().enumerate() {
             let name = header.name();
@@ -129,15 +144,23 @@ impl Recovery {
             let end = read::segment(&mut source, header, until, &mut last, &mut |offset, head, body| {
                 *now_ms = (*now_ms).max(head.now_ms);
                 *journal_bytes += head.record_bytes();
-                let mut wanted = |revision, effects| {
-                    if revision > start {
+                let mut wanted = |commit: Commit| {
+                    before = commit.revision;
+                    if commit.revision > start {
                         *batches += 1;
-                        visit(revision, effects);
+                        visit(commit);
                     }
                     Ok(())
                 };
                 if head.kind == Kind::Group {
                     read::batches(head, body, &mut wanted, |what| Error::damaged(&name, offset, what))?;
+                } else if head.kind == Kind::Resume && head.revision > before {
+                    let jump = Jump { from: before, to: head.revision };
+                    // The snapshot may know it already.
+                    if jumps.last().is_none_or(|known| known.to < jump.to) {
+                        jumps.push(jump);
+                    }
+                    before = jump.to;
                 }
                 Ok(ControlFlow::Continue(()))
             })?;
@@ -154,8 +177,8 @@ impl Recovery {
             offset: end.offset,
             bytes: end.cut_bytes,
         });
-        let Recovery { disk, lock, options, epoch, report, .. } = self;
-        Ok(Replayed { disk, lock, options, epoch, tail, report })
+        let Recovery { disk, lock, options, epoch, report, format, .. } = self;
+        Ok(Replayed { disk, lock, options, epoch, tail, report, format })
     }
 }
 
@@ -176,20 +199,25 @@ impl Replayed {
     /// # Errors
     /// No room, or what the operating system says. The directory is as good as before.
     pub fn resume(self, now_ms: u64) -> Result<Writer, Error> {
-        let Replayed { disk, lock, options, epoch, tail, report } = self;
+        let Replayed { disk, lock, options, epoch, tail, report, format } = self;
         snapshot::remove_leftover(&*disk)?;
         // A process that was killed may have left names that were seen and are not durable; the new segment relies on them.
         if !planted::is(Bug::NamesNotSynced) {
             disk.sync_dir().map_err(Error::io("make the names durable of", &disk.location()))?;
         }
         let now_ms = now_ms.max(report.now_ms);
-        let mut place = Place { epoch, number: 1, previous_end: 0, base: Revision(0), entropy: options.entropy };
+        let entropy = options.entropy;
+        let mut place = Place { epoch, number: 1, previous_end: 0, base: Revision(0), entropy, format };
         let mut copied = 0..0;
         if let Some((header, end)) = &tail {
             let stays = planted::is(Bug::TailStays);
             let (durable_end, base) = if stays { (end.offset, report.last) } else { end.durable };
             place = Place { number: header.number + 1, previous_end: durable_end, base, ..place };
             copied = durable_end..end.offset;
+            if base < report.last {
+                // Groups are copied, and stay of their version.
+                place.format = place.format.max(header.format);
+            }
         }
         let room = writer::segment_room(&options) + (copied.end - copied.start);
         let mut draft = Draft::new(&*disk, place, writer::segment_size(room))?;

@@ -16,6 +16,7 @@
 
 mod bucket;
 mod hash;
+mod history;
 mod record;
 mod rekey;
 mod resize;
@@ -30,6 +31,7 @@ mod word;
 use bucket::{Bucket, Locked, Slot};
 pub(crate) use hash::Hashed;
 use hash::Hashing;
+pub(crate) use history::{Content, Depth, Kept, Past};
 pub(crate) use record::{Draft, Record};
 use resize::Step;
 use root::Place;
@@ -38,7 +40,7 @@ pub(crate) use scan::Reordered;
 use segment::SegmentWord;
 pub(crate) use table::Shape;
 pub(crate) use version::{At, Change, Commit, Horizon, Newest, ReadPoints, Version};
-pub(crate) use word::Word;
+pub(crate) use word::{Removal, Word};
 
 use crate::planted::{self, Bug};
 use crate::reclaim::{Guard, Trash};
@@ -122,6 +124,11 @@ impl Index {
     /// Bytes of versions beside the newest, and of what was cleared and someone still reads.
     pub(crate) fn held_bytes(&self, guard: &Guard<'_>) -> u64 {
         self.newest(guard).held_bytes(guard)
+    }
+
+    /// The newest clear; 0 without one.
+    pub(crate) fn cleared_at(&self, guard: &Guard<'_>) -> Revision {
+        self.newest(guard).since()
     }
 
     /// The root that commits change. Who has loaded it outside SEQ asks inside whether it still is.

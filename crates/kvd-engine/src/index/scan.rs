@@ -15,7 +15,7 @@ pub(crate) struct Reordered;
 
 impl Index {
     /// The root that a walk at `horizon` goes through.
-    fn root_to_walk<'g>(&self, horizon: impl Horizon, guard: &'g Guard<'_>) -> &'g Root {
+    pub(super) fn root_to_walk<'g>(&self, horizon: impl Horizon, guard: &'g Guard<'_>) -> &'g Root {
         let root = root::resolve(&self.root, horizon, guard);
         let is_moved = root.moved_below.load(Ordering::Acquire) == ALL_MOVED; // pairs with the exchange in `move_some`
         root.next(guard).filter(|_| is_moved).unwrap_or(root)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kvd_engine::{Config, Engine, Worker};
 use kvd_journal::{Error as JournalError, Options, Policy, Recovery, Report};
+use kvd_testkit::chronicle::{Chronicle, Depth};
 use kvd_testkit::crash::{self, Ended};
 use kvd_testkit::disk::{Geometry, SimDisk};
 use kvd_testkit::durability::{Oracle, Replica, State, Version};
@@ -39,6 +40,10 @@ pub(crate) struct Workload {
     steps: usize,
     /// The store's time when each commit was made, of all lives.
     times: BTreeMap<Revision, u64>,
+    /// Older versions kept of each key, in every life.
+    history: usize,
+    /// All commits of all lives that survived.
+    chronicle: Chronicle,
 }
 
 /// What was learnt is a broken promise, with these words.
@@ -50,6 +55,8 @@ fn broken<T>(what: String) -> Result<T, Ended> {
 struct Life<'w> {
     random: &'w mut SmallRng,
     times: &'w mut BTreeMap<Revision, u64>,
+    history: usize,
+    chronicle: &'w mut Chronicle,
     disk: &'w SimDisk,
     oracle: &'w mut Oracle,
     policy: Policy,
@@ -74,13 +81,22 @@ pub(crate) fn replica(disk: &SimDisk, options: Options) -> Result<(Report, State
             }
         }
     }
-    let replayed = recovery.replay(&mut |revision, effects| replica.apply(revision, &effects))?;
+    let replayed = recovery.replay(&mut |commit| replica.apply(commit.revision, &commit.effects))?;
     Ok((replayed.report().clone(), replica.state))
 }
 
 pub(crate) fn open(disk: &SimDisk, options: Options, threads: usize) -> Result<(Engine, Report), JournalError> {
+    open_with(Config::default(), disk, options, threads)
+}
+
+pub(crate) fn open_with(
+    config: Config,
+    disk: &SimDisk,
+    options: Options,
+    threads: usize,
+) -> Result<(Engine, Report), JournalError> {
     // A wall clock that was set back as far as it goes.
-    Engine::recover(Config::default(), Arc::new(disk.clone()), options, 0, threads, &|_| {})
+    Engine::recover(config, Arc::new(disk.clone()), options, 0, threads, &|_| {})
 }
 
 /// Whether the store holds exactly this, sizes included, for readers at `now_ms`.
@@ -104,6 +120,37 @@ pub(crate) fn compare(engine: &Engine, worker: &mut Worker, state: &State, now_m
     Ok(())
 }
 
+/// Whether all keys have the past that the chronicle tells, for who sees commits up to `newest`.
+pub(crate) fn compare_past(
+    engine: &Engine,
+    worker: &mut Worker,
+    chronicle: &Chronicle,
+    depth: Depth,
+    newest: Revision,
+) -> Result<(), String> {
+    for key in KEYS.map(key) {
+        let versions = chronicle.history(&key, depth, newest);
+        let mut revisions: Vec<Revision> =
+            versions.iter().flat_map(|item| [item.revision, Revision(item.revision.0 - 1)]).collect();
+        revisions.extend([newest, Revision(newest.0 + 1), Revision(newest.0.saturating_sub(1)), Revision(0)]);
+        let expected = Ok(Reply::History { revision: newest, versions });
+        let found = engine.execute(worker, &Command::History { key: key.borrow() });
+        if found != expected {
+            return Err(format!("the history of {key:?} is {found:?}, and should be {expected:?}"));
+        }
+        for revision in revisions {
+            let expected = chronicle.at(&key, revision, depth, newest);
+            let expected = expected
+                .map(|entry| Reply::Got { revision: entry.as_ref().map_or(revision, |entry| entry.revision), entry });
+            let found = engine.execute(worker, &Command::GetAt { key: key.borrow(), revision });
+            if found != expected {
+                return Err(format!("{key:?} at {revision} is {found:?}, and should be {expected:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn get(engine: &Engine, worker: &mut Worker, key: &Key<'_>) -> Option<Version> {
     let Ok(Reply::Got { entry, .. }) = engine.execute(worker, &Command::Get { key: key.borrow() }) else {
         panic!("a get is not refused");
@@ -122,7 +169,9 @@ impl crash::Workload for Workload {
         let (page, sector) = [(64, 16), (512, 512), (4096, 512)][random.random_range(0..3)];
         let options = Options { entropy: random.random(), ..options(policy) };
         let steps = random.random_range(5..40);
-        Workload { options, geometry: Geometry { page, sector }, random, steps, times: BTreeMap::new() }
+        let history = [0, 0, 1, 3][random.random_range(0..4)];
+        let (times, chronicle) = (BTreeMap::new(), Chronicle::default());
+        Workload { options, geometry: Geometry { page, sector }, random, steps, times, history, chronicle }
     }
 
     fn geometry(&self) -> Geometry {
@@ -140,7 +189,9 @@ impl crash::Workload for Workload {
             return broken(format!("snapshots are damaged: {:?}", report.snapshots_damaged));
         }
         oracle.recovered(report.last, &state).map_err(Ended::Broken)?;
-        let (engine, found) = open(disk, self.options, 1).map_err(|error| ended("the start fails", error))?;
+        let config = Config { history: self.history, ..Config::default() };
+        let (engine, found) =
+            open_with(config, disk, self.options, 1).map_err(|error| ended("the start fails", error))?;
         if found != report {
             return broken(format!("a start finds {found:?}, not {report:?}"));
         }
@@ -150,9 +201,17 @@ impl crash::Workload for Workload {
         // What was seen to be expired stays so, wherever the wall clock stands.
         let now_ms = report.now_ms.max(self.times.get(&report.last).copied().unwrap_or_default());
         compare(&engine, &mut worker, &state, now_ms).map_err(Ended::Broken)?;
+        // A start that a crash has ended may have gone on after what it found.
+        report.jumps.iter().for_each(|jump| self.chronicle.resume(jump.from, jump.to));
+        self.chronicle.resume(report.last, last);
+        if self.history > 0 {
+            compare_past(&engine, &mut worker, &self.chronicle, depth(self.history), last).map_err(Ended::Broken)?;
+        }
         let mut life = Life {
             random: &mut self.random,
             times: &mut self.times,
+            history: self.history,
+            chronicle: &mut self.chronicle,
             disk,
             oracle,
             policy: self.options.policy,
@@ -175,6 +234,11 @@ impl crash::Workload for Workload {
     }
 }
 
+/// All deletions are remembered: which are forgotten depends on when snapshots were made.
+fn depth(older: usize) -> Depth {
+    Depth { older, deletions: usize::MAX - 1 }
+}
+
 impl Life<'_> {
     fn step(&mut self) -> Result<(), Ended> {
         match self.random.random_range(0..100) {
@@ -185,7 +249,8 @@ impl Life<'_> {
             }
             55..60 => self.sweep()?,
             60..68 => self.update()?,
-            68..78 => self.read()?,
+            68..74 => self.read()?,
+            74..78 => self.read_past()?,
             78..80 => self.engine.rekey(&mut self.worker),
             80..92 => self.flush()?,
             92..95 => self.unless_dead(self.engine.mark(self.now_ms))?,
@@ -211,6 +276,7 @@ impl Life<'_> {
 
     fn write(&mut self) -> Result<(), Ended> {
         let command = match self.random.random_range(0..100) {
+            0..8 if self.history > 0 => return self.rollback(),
             0..45 => Command::Set(self.set()),
             45..65 => Command::MultiSet { sets: self.sets() },
             65..80 => Command::Delete(Delete::new(self.key())),
@@ -257,6 +323,7 @@ impl Life<'_> {
         }
         self.model.commit(revision, &effects);
         self.times.insert(revision, self.now_ms);
+        self.chronicle.commit(revision, self.now_ms, effects.clone());
         self.oracle.tried(revision, effects);
         self.answers.push((self.worker.position(), revision));
         Ok(())
@@ -324,6 +391,43 @@ impl Life<'_> {
             self.oracle.acknowledged(visible);
         }
         Ok(())
+    }
+
+    /// So does one of the past, of all keys.
+    fn read_past(&mut self) -> Result<(), Ended> {
+        let visible = self.engine.revision();
+        if self.history > 0 {
+            compare_past(&self.engine, &mut self.worker, self.chronicle, depth(self.history), visible)
+                .map_err(Ended::Broken)?;
+            if self.policy == Policy::Always {
+                self.oracle.acknowledged(visible);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a key had at a revision, which is judged by the newest commits.
+    fn rollback(&mut self) -> Result<(), Ended> {
+        let (key, last) = (self.key(), self.model.last());
+        let to = Revision(last.0.saturating_sub(self.random.random_range(0..10)));
+        let rollback = Command::Rollback(Rollback { key: key.clone(), to, condition: Condition::Always });
+        let old = self.chronicle.at(&key, to, depth(self.history), last);
+        let told = self.model.told(&rollback);
+        match (self.engine.execute(&mut self.worker, &rollback), old) {
+            (Ok(Reply::RolledBack { revision }), Ok(Some(Entry { value, content_type, .. }))) => {
+                self.committed(revision, vec![Effect::Put { key, value, content_type, expires_at_ms: None }])
+            }
+            (Err(Error::NoVersion { .. }), Ok(None)) => {
+                self.answers.push((self.worker.position(), told));
+                Ok(())
+            }
+            (Err(error), Err(expected)) if error == expected => {
+                self.answers.push((self.worker.position(), told));
+                Ok(())
+            }
+            (Err(error), Ok(Some(_))) => self.refused(&error),
+            (found, expected) => broken(format!("{rollback:?} is answered by {found:?} where it was {expected:?}")),
+        }
     }
 
     fn flush(&mut self) -> Result<(), Ended> {

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use kvd_types::{Effect, Epoch, Revision};
+use kvd_types::{Epoch, Revision};
 
-use super::{Entry, HEADER_BYTES, Header, Sums, decode_entries, name};
+use super::{Chunk, Entry, HEADER_BYTES, Header, Past, Sums, decode_entries, decode_histories, name};
+use crate::batch::Commit;
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
 use crate::read::{self, Source};
@@ -25,6 +26,8 @@ pub struct Snapshot {
     end: Revision,
     now_ms: u64,
     sums: Sums,
+    /// Of one with history.
+    past: Option<Past>,
 }
 
 impl Snapshot {
@@ -35,15 +38,23 @@ impl Snapshot {
         let header = Header::read(source.file(), &name)?;
         let (salt, damaged) = (header.salt(), |at, what: &str| Error::damaged(&name, at, what));
         let (mut chunks, mut groups, mut found) = (Vec::new(), Vec::new(), Sums::default());
-        let mut offset = HEADER_BYTES;
+        let (mut offset, mut past) = (HEADER_BYTES, None);
+        let has_history = header.format == crate::FORMAT_HISTORY;
         let (trailer, sums) = loop {
             let (head, body) = source.record(salt, offset)?.map_err(|flaw| damaged(offset, flaw))?;
             match head.kind {
-                Kind::Entries if groups.is_empty() => {
+                Kind::Entries if groups.is_empty() && !has_history => {
                     chunks.push(offset);
                     found.entries += u64::from(head.count);
                 }
-                Kind::Group if head.revision.0 == header.begin.0 + found.batches + 1 => {
+                Kind::Histories if groups.is_empty() && past.is_none() && has_history => {
+                    chunks.push(offset);
+                    found.entries += u64::from(head.count);
+                }
+                Kind::Past if past.is_none() && has_history => {
+                    past = Some(Past::parse(body, head.count).map_err(|flaw| damaged(offset, flaw))?);
+                }
+                Kind::Group if past.is_none() && head.revision.0 == header.begin.0 + found.batches + 1 => {
                     groups.push(offset);
                     found.batches += u64::from(head.count);
                 }
@@ -52,7 +63,9 @@ impl Snapshot {
             }
             offset += head.record_bytes();
         };
-        let whole = sums == Some(found) && trailer.revision.0 == header.begin.0 + found.batches;
+        let whole = sums == Some(found)
+            && past.is_some() == has_history
+            && trailer.revision.0 == header.begin.0 + found.batches;
         if !whole || trailer.revision != revision {
             return Err(damaged(offset, "its sums are not those of what it holds"));
         }
@@ -60,7 +73,7 @@ impl Snapshot {
             return Err(damaged(offset, "bytes follow its end"));
         }
         let file = source.into_file().into();
-        Ok(Snapshot { file, name, header, chunks, groups, end: revision, now_ms: trailer.now_ms, sums: found })
+        Ok(Snapshot { file, name, header, chunks, groups, end: revision, now_ms: trailer.now_ms, sums: found, past })
     }
 
     /// R1: the revision whose state it is, once its tail is replayed.
@@ -87,25 +100,46 @@ impl Snapshot {
         self.chunks.len()
     }
 
-    /// The entries of one chunk.
+    /// What is known of revisions beside the keys; none where no history was kept.
+    pub fn past(&self) -> Option<&Past> {
+        self.past.as_ref()
+    }
+
+    /// The keys of one chunk.
     ///
     /// # Errors
     /// It can't be read, or is not what it was when the snapshot was opened.
     ///
     /// # Panics
     /// From [`chunks_count`](Snapshot::chunks_count) on.
-    pub fn entries(&self, chunk: usize) -> Result<Vec<Entry<'static>>, Error> {
+    pub fn chunk(&self, chunk: usize) -> Result<Chunk, Error> {
         let offset = self.chunks[chunk];
         let (head, body) = self.record(offset)?;
-        decode_entries(&body[..head.body_len as usize], head.count).map_err(|what| self.damaged(offset, what))
+        let body = &body[..head.body_len as usize];
+        let decoded = match head.kind {
+            Kind::Histories => decode_histories(body, head.count).map(Chunk::Histories),
+            _ => decode_entries(body, head.count).map(Chunk::Entries),
+        };
+        decoded.map_err(|what| self.damaged(offset, what))
+    }
+
+    /// The same without older versions: the keys that have a value.
+    ///
+    /// # Errors
+    /// As `chunk`.
+    ///
+    /// # Panics
+    /// As `chunk`.
+    pub fn entries(&self, chunk: usize) -> Result<Vec<Entry<'static>>, Error> {
+        self.chunk(chunk).map(Chunk::into_entries)
     }
 
     /// The batches after R0 up to R1, in order; to be replayed after all entries are loaded.
-    pub(crate) fn tail(&self, visit: &mut dyn FnMut(Revision, Vec<Effect<'static>>)) -> Result<(), Error> {
+    pub(crate) fn tail(&self, visit: &mut dyn FnMut(Commit)) -> Result<(), Error> {
         for offset in &self.groups {
             let (head, body) = self.record(*offset)?;
-            let mut always = |revision, effects| {
-                visit(revision, effects);
+            let mut always = |commit| {
+                visit(commit);
                 Ok(())
             };
             let body = &body[..head.body_len as usize];

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kvd_journal::{
-    Batch, Disk, Encoded, Entry, Error, Options, Policy, Purpose, Recovery, Refused, Replayed, Report, Reservation,
-    Writer,
+    Batch, Commit, Disk, Encoded, Entry, Error, Options, Policy, Purpose, Recovery, Refused, Replayed, Report,
+    Reservation, Writer,
 };
+use kvd_testkit::disk::SimDisk;
 use kvd_testkit::durability::{Replica, Version};
 use kvd_types::{Effect, Epoch, Key, Reason, Revision};
 
@@ -30,7 +31,10 @@ pub(crate) fn delete(name: &str) -> Effect<'static> {
 
 /// What a directory holds, without going on in it.
 pub(crate) fn recover<D: Disk + Clone + 'static>(disk: &D, options: Options) -> Result<(Replayed, Replica), Error> {
-    let recovery = Recovery::open(Arc::new(disk.clone()), options)?;
+    recover_from(Recovery::open(Arc::new(disk.clone()), options)?)
+}
+
+fn recover_from(recovery: Recovery) -> Result<(Replayed, Replica), Error> {
     let mut replica = Replica::default();
     if let Some(snapshot) = recovery.snapshot() {
         for chunk in 0..snapshot.chunks_count() {
@@ -39,7 +43,7 @@ pub(crate) fn recover<D: Disk + Clone + 'static>(disk: &D, options: Options) -> 
             }
         }
     }
-    let replayed = recovery.replay(&mut |revision, effects| replica.apply(revision, &effects))?;
+    let replayed = recovery.replay(&mut |Commit { revision, effects, .. }| replica.apply(revision, &effects))?;
     Ok((replayed, replica))
 }
 
@@ -50,15 +54,30 @@ pub(crate) struct Store {
     /// The newest revision given.
     pub(crate) last: Revision,
     pub(crate) now_ms: u64,
+    /// Whether commits have their time.
+    keeps_history: bool,
 }
 
 impl Store {
     pub(crate) fn open<D: Disk + Clone + 'static>(disk: &D, options: Options) -> Result<Store, Error> {
-        let (replayed, replica) = recover(disk, options)?;
+        Store::resume(recover(disk, options)?)
+    }
+
+    /// The same where history is kept.
+    pub(crate) fn open_with_history(disk: &SimDisk, options: Options) -> Result<Store, Error> {
+        let recovery = Recovery::open(Arc::new(disk.clone()), options)?;
+        let store = Store::resume(recover_from(recovery.keep_history())?)?;
+        Ok(Store { keeps_history: true, ..store })
+    }
+
+    fn resume((replayed, replica): (Replayed, Replica)) -> Result<Store, Error> {
         let report = replayed.report().clone();
-        let writer = replayed.resume(0)?;
+        Ok(Store::of(replayed.resume(0)?, replica, report))
+    }
+
+    pub(crate) fn of(writer: Writer, replica: Replica, report: Report) -> Store {
         let (last, now_ms) = (writer.last(), writer.now_ms());
-        Ok(Store { writer, replica, report, last, now_ms })
+        Store { writer, replica, report, last, now_ms, keeps_history: false }
     }
 
     /// Room for a commit, made if need be; `Ok(Err(..))` when it is refused.
@@ -66,7 +85,7 @@ impl Store {
         &mut self,
         effects: &[Effect<'static>],
     ) -> Result<Result<(Encoded, Reservation), Refused>, Error> {
-        let encoded = Encoded::new(effects).unwrap();
+        let encoded = Encoded::at(self.keeps_history.then_some(self.now_ms), effects).unwrap();
         let only_deletes = effects.iter().all(|effect| matches!(effect, Effect::Delete { .. } | Effect::Clear));
         let purpose = if only_deletes { Purpose::Delete } else { Purpose::Write };
         let room = self.writer.room();
