@@ -161,6 +161,9 @@ pub(crate) struct ServeArgs {
     /// [default: interval]
     #[arg(long, value_name = "WHEN")]
     fsync: Option<Fsync>,
+    /// Keep N older versions of each key, for `?rev=`, history and rollback [default: 0, none]
+    #[arg(long, value_name = "N")]
+    history: Option<u16>,
     /// Log events from this severity on [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<LogLevel>,
@@ -197,6 +200,9 @@ impl ServeArgs {
         }
         if let Some(fsync) = self.fsync {
             line.flags.push(("storage.fsync", "--fsync", text(fsync)));
+        }
+        if let Some(versions) = self.history {
+            line.flags.push(("history.versions", "--history", i64::from(versions).into()));
         }
         if let Some(level) = self.log_level {
             line.flags.push(("log.level", "--log-level", text(level)));

@@ -135,7 +135,7 @@ fn a_mistake_outside_of_the_file_names_the_variable_or_the_argument() {
 
 #[test]
 fn what_is_not_built_yet_is_no_flag() {
-    for flag in ["--resp=off", "--max-memory=1GiB", "--history=3"] {
+    for flag in ["--resp=off", "--max-memory=1GiB"] {
         let output = Check::new().args(&[flag]).run();
         assert_eq!(output.status.code(), Some(2), "{flag}");
     }

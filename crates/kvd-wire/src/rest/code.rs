@@ -41,6 +41,7 @@ codes! {
     MALFORMED_BODY = "malformed-body" BAD_REQUEST "Malformed body";
     UNEXPECTED_BODY = "unexpected-body" BAD_REQUEST "Unexpected body";
     PAGE_LIMIT_EXCEEDED = "limit-exceeded" BAD_REQUEST "Limit exceeded";
+    FUTURE_REVISION = "future-revision" BAD_REQUEST "Revision not given yet";
     UNSUPPORTED = "unsupported" BAD_REQUEST "Not supported";
     CROSS_SITE = "cross-site" FORBIDDEN "Cross-site request";
     NOT_FOUND = "not-found" NOT_FOUND "Not found";
@@ -50,6 +51,8 @@ codes! {
     NOT_ACCEPTABLE = "not-acceptable" NOT_ACCEPTABLE "Not acceptable";
     REQUEST_TIMEOUT = "request-timeout" REQUEST_TIMEOUT "Request timeout" retryable;
     CONFLICT = "conflict" CONFLICT "Conflict" retryable;
+    HISTORY_OFF = "history-off" CONFLICT "History is off";
+    VERSION_DROPPED = "version-dropped" GONE "Version dropped";
     SNAPSHOT_TOO_OLD = "snapshot-too-old" GONE "Snapshot too old";
     PRECONDITION_FAILED = "precondition-failed" PRECONDITION_FAILED "Precondition failed";
     LIMIT_EXCEEDED = "limit-exceeded" PAYLOAD_TOO_LARGE "Limit exceeded";

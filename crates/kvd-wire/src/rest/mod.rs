@@ -6,6 +6,7 @@ pub mod batch;
 pub mod code;
 pub mod condition;
 mod head;
+pub mod history;
 mod negotiate;
 pub mod path;
 pub mod problem;

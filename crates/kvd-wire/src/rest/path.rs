@@ -1,4 +1,5 @@
-//! A key in a URL, both directions: percent-encoded after `/v1/keys/`, base64url after `/v1/k64/`.
+//! A key in a URL, both directions: percent-encoded after `/v1/keys/`, base64url after `/v1/k64/`; after other verbs likewise,
+//! `/v1/history/` and `/v1/history64/`.
 //! Knows the two spellings and which of them survives the libraries and proxies between client and server; the rest of a
 //! request is not its business.
 
@@ -44,13 +45,22 @@ pub enum KeyForm {
 
 /// The form of a key that arrives as it was sent, whatever URL library or proxy handles it.
 pub fn form_for(key: &Key<'_>) -> KeyForm {
+    form_after(PATH_PREFIX, BASE64_PREFIX, key)
+}
+
+/// As [`form_for`], for a route that names its verb before the key: `history`, `rollback`.
+pub fn form_below(verb: &str, key: &Key<'_>) -> KeyForm {
+    form_after(&format!("/v1/{verb}/"), &format!("/v1/{verb}64/"), key)
+}
+
+fn form_after(path_prefix: &str, base64_prefix: &str, key: &Key<'_>) -> KeyForm {
     if let Some(text) = key.as_text().filter(|text| survives_in_path(text)) {
-        return KeyForm::Path(format!("{PATH_PREFIX}{}", utf8_percent_encode(text, RESERVED_IN_PATH)));
+        return KeyForm::Path(format!("{path_prefix}{}", utf8_percent_encode(text, RESERVED_IN_PATH)));
     }
     if key.len() > URL_KEY_BYTES_MAX {
         return KeyForm::Body;
     }
-    let mut path = String::from(BASE64_PREFIX);
+    let mut path = String::from(base64_prefix);
     if key.is_empty() {
         path.push_str(BASE64_EMPTY);
     } else {
@@ -103,6 +113,15 @@ pub fn decode_base64url(raw: &str) -> Result<Key<'static>, BadKey> {
         "" => Err(BadKey::NoBase64),
         BASE64_EMPTY => Ok(Key::empty()),
         _ => Ok(Key::new(URL_SAFE_NO_PAD.decode(raw).map_err(BadKey::Base64)?)?),
+    }
+}
+
+/// The key of a route that names `verb` before it, in either form; none if the path is of another.
+pub(crate) fn key_below<'a>(path: &'a str, verb: &str) -> Option<Result<Key<'a>, BadKey>> {
+    let rest = path.strip_prefix("/v1/")?.strip_prefix(verb)?;
+    match rest.strip_prefix('/') {
+        Some(raw) => Some(decode(raw)),
+        None => rest.strip_prefix("64/").map(decode_base64url),
     }
 }
 

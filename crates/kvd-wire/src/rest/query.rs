@@ -1,5 +1,5 @@
 //! The part of a URL after `?`, both directions. Fields are percent-decoded once, `+` is a plus; a field that a route does
-//! not know, or that comes twice, is refused. Knows the fields of a list page; no other route has more than `enc`.
+//! not know, or that comes twice, is refused. Knows the fields of a list page, and `enc`.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use super::problem::Problem;
 const FIELDS_MAX: usize = 16;
 
 /// Fields of the contract that this version does not have yet.
-const UNBUILT: &[&str] = &["rev", "ttl", "return", "delimiter", "sort"];
+const UNBUILT: &[&str] = &["ttl", "return", "delimiter", "sort"];
 
 /// The path and query of a list page, for clients. `cursor` is what the page before gave.
 pub fn for_list(prefix: &[u8], limit: Option<usize>, cursor: Option<&str>, values: ListValues) -> String {
@@ -63,7 +63,7 @@ impl<'a> Query<'a> {
         Ok(parsed)
     }
 
-    fn take(&mut self, name: &str) -> Option<Text<'a>> {
+    pub(super) fn take(&mut self, name: &str) -> Option<Text<'a>> {
         let position = self.fields.iter().position(|(field, _)| **field == *name.as_bytes())?;
         Some(self.fields.swap_remove(position).1)
     }

@@ -1,5 +1,5 @@
 //! A request's head to an [`Operation`]: which route, which key, under which conditions, and how the answer is to look.
-//! Reads no body: what needs one waits as [`Put`] or [`Batch`] until the session has it.
+//! Reads no body: what needs one waits as [`Put`], [`Batch`] or [`Rollback`] until the session has it.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
@@ -11,8 +11,9 @@ use super::code::{
 };
 use super::condition::{self, if_range_tag};
 use super::head::Head;
+use super::history::{self, Rollback};
 use super::negotiate::{answer_format, body_format};
-use super::path::{BASE64_PREFIX, BadKey, PATH_PREFIX, decode, decode_base64url};
+use super::path::{BASE64_PREFIX, BadKey, PATH_PREFIX, decode, decode_base64url, key_below};
 use super::problem::Problem;
 use super::query::Query;
 use super::range::ByteRange;
@@ -36,6 +37,8 @@ pub enum Operation<'a> {
     Put(Put<'a>),
     /// A batch; the body says what of.
     Batch(Batch),
+    /// A rollback of one key; the body says to which revision.
+    Rollback(Rollback<'a>),
     /// `GET /v1/stats`
     Stats,
     /// `GET /v1/info`
@@ -53,7 +56,7 @@ impl Operation<'_> {
     pub fn body_limit(&self) -> Option<Limit> {
         match self {
             Operation::Put(_) => Some(Limit::ValueBytes),
-            Operation::Batch(_) => Some(Limit::BatchBytes),
+            Operation::Batch(_) | Operation::Rollback(_) => Some(Limit::BatchBytes),
             _ => None,
         }
     }
@@ -111,8 +114,28 @@ pub fn parse<'a>(method: &Method, uri: &'a Uri, headers: &HeaderMap, limits: &Li
     let mut answer = Answer { head: *method == Method::HEAD, ..Answer::default() };
     let operation = match route {
         Route::Key(key) => {
-            let key = key.map_err(|why| Problem::new(BAD_KEY, format!("the key in the URL: {why}")))?;
-            single(method, key, head, &mut answer)?
+            let key = in_url(key)?;
+            let is_read = matches!(*method, Method::GET | Method::HEAD);
+            let revision = if is_read { history::take_revision(&mut query)? } else { None };
+            match (single(method, key, head, &mut answer)?, revision) {
+                (Operation::Run(Command::Get { key }), Some(revision)) => {
+                    Operation::Run(Command::GetAt { key, revision })
+                }
+                (operation, _) => operation,
+            }
+        }
+        Route::History(key) => {
+            answer.format = answer_format(headers, Format::Json)?;
+            Operation::Run(Command::History { key: in_url(key)? })
+        }
+        Route::Rollback(key) => {
+            if head.content_encoding.is_some() {
+                return Err(content_encoding());
+            }
+            let format = body_format(head.content_type)?;
+            answer.format = answer_format(headers, format)?;
+            let condition = condition::of_write(head.if_match, head.if_none_match)?;
+            Operation::Rollback(Rollback::new(in_url(key)?, condition, format))
         }
         Route::Batch(verb) => {
             let format = batch_format(&head)?;
@@ -144,6 +167,8 @@ pub fn parse<'a>(method: &Method, uri: &'a Uri, headers: &HeaderMap, limits: &Li
 enum Route<'a> {
     /// Already decoded; judged after the method.
     Key(Result<Key<'a>, BadKey>),
+    History(Result<Key<'a>, BadKey>),
+    Rollback(Result<Key<'a>, BadKey>),
     List,
     Batch(Verb),
     Stats,
@@ -159,10 +184,6 @@ const UNBUILT: &[&str] = &[
     "/v1/ttl64/",
     "/v1/incr/",
     "/v1/incr64/",
-    "/v1/history/",
-    "/v1/history64/",
-    "/v1/rollback/",
-    "/v1/rollback64/",
     "/v1/txn",
     "/v1/tx",
     "/v1/tx/",
@@ -182,6 +203,12 @@ impl<'a> Route<'a> {
         if let Some(raw) = path.strip_prefix(BASE64_PREFIX) {
             return Ok(Route::Key(decode_base64url(raw)));
         }
+        if let Some(key) = key_below(path, "history") {
+            return Ok(Route::History(key));
+        }
+        if let Some(key) = key_below(path, "rollback") {
+            return Ok(Route::Rollback(key));
+        }
         match path {
             "/v1/keys" => Ok(Route::List),
             "/v1/mget" => Ok(Route::Batch(Verb::Get)),
@@ -199,14 +226,20 @@ impl<'a> Route<'a> {
     fn check_method(&self, method: &Method) -> Result<(), Problem> {
         let allowed: &[Method] = match self {
             Route::Key(_) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
-            Route::Batch(_) | Route::Snapshot => &[Method::POST],
+            Route::Batch(_) | Route::Rollback(_) | Route::Snapshot => &[Method::POST],
             Route::List if method == Method::DELETE => {
                 return Err(Problem::new(UNSUPPORTED, "deleting by prefix is not built in this version"));
             }
-            Route::List | Route::Stats | Route::Info | Route::Healthz | Route::Readyz => &[Method::GET, Method::HEAD],
+            Route::List | Route::History(_) | Route::Stats | Route::Info | Route::Healthz | Route::Readyz => {
+                &[Method::GET, Method::HEAD]
+            }
         };
         if allowed.contains(method) { Ok(()) } else { Err(Problem::method_not_allowed(allowed)) }
     }
+}
+
+fn in_url<'a>(key: Result<Key<'a>, BadKey>) -> Result<Key<'a>, Problem> {
+    key.map_err(|why| Problem::new(BAD_KEY, format!("the key in the URL: {why}")))
 }
 
 fn no_route(path: &str) -> Problem {

@@ -13,11 +13,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use kvd_types::{Command, ContentType, Entry, Epoch, Error, Etag, Key, LimitExceeded, Reply, Revision};
 
 use super::batch::{
-    Format, InfoAnswer, ListAnswer, Message, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, StatsAnswer,
+    Format, HistoryAnswer, InfoAnswer, ListAnswer, Message, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, SetItem,
+    StatsAnswer,
 };
 use super::code::{
-    CLOSED, CONFLICT, DISK_FULL, DUPLICATE_KEY, EMPTY_BATCH, JOURNAL_FAILED, MEMORY_FULL, NOT_FOUND,
-    NOT_IN_TRANSACTION, OUTCOME_UNKNOWN, PRECONDITION_FAILED, SNAPSHOT_TOO_OLD, STALE_CURSOR, TOO_MANY_TRANSACTIONS,
+    CLOSED, CONFLICT, DISK_FULL, DUPLICATE_KEY, EMPTY_BATCH, FUTURE_REVISION, HISTORY_OFF, JOURNAL_FAILED, MEMORY_FULL,
+    NOT_FOUND, NOT_IN_TRANSACTION, OUTCOME_UNKNOWN, PRECONDITION_FAILED, SNAPSHOT_TOO_OLD, STALE_CURSOR,
+    TOO_MANY_TRANSACTIONS, VERSION_DROPPED,
 };
 use super::condition::TagList;
 use super::problem::{ItemProblem, Problem};
@@ -72,6 +74,7 @@ impl Answer {
     pub fn respond(&self, epoch: Epoch, command: &Command<'_>, reply: Reply) -> Result<Response<Bytes>, Problem> {
         match (reply, command) {
             (Reply::Got { entry: Some(entry), .. }, _) => self.value(epoch, entry),
+            (Reply::Got { entry: None, .. }, Command::GetAt { revision, .. }) => Err(Problem::missing_then(*revision)),
             (Reply::Got { entry: None, revision } | Reply::Deleted { found: false, revision }, _) => {
                 Err(Problem::missing_key(revision))
             }
@@ -93,9 +96,18 @@ impl Answer {
             (Reply::Page(page), Command::List(list)) => {
                 Ok(self.message(page.revision, &ListAnswer::new(epoch, list.values, page)))
             }
-            (Reply::MultiGot { .. } | Reply::MultiSet { .. } | Reply::Page(_) | Reply::Cleared { .. }, _) => {
-                Err(Problem::internal())
+            (Reply::History { revision, versions }, _) if versions.is_empty() => Err(Problem::no_history(revision)),
+            (Reply::History { revision, versions }, Command::History { key }) => {
+                Ok(self.message(revision, &HistoryAnswer { key: key.borrow(), items: versions }))
             }
+            (Reply::RolledBack { revision }, Command::Rollback(rollback)) => {
+                let etag = Etag { epoch, revision };
+                let mut response = self.message(revision, &SetItem { key: rollback.key.borrow(), etag });
+                response.headers_mut().insert(ETAG, quoted(etag));
+                Ok(response)
+            }
+            (Reply::MultiGot { .. } | Reply::MultiSet { .. } | Reply::Page(_) | Reply::Cleared { .. }, _)
+            | (Reply::History { .. } | Reply::RolledBack { .. }, _) => Err(Problem::internal()),
         }
     }
 
@@ -147,6 +159,10 @@ impl Answer {
             Error::LimitExceeded(exceeded) => self.limit_exceeded(exceeded),
             Error::StaleCursor => Problem::new(STALE_CURSOR, detail),
             Error::SnapshotTooOld { .. } => Problem::new(SNAPSHOT_TOO_OLD, detail),
+            Error::HistoryOff => Problem::new(HISTORY_OFF, detail),
+            Error::VersionDropped { .. } => Problem::new(VERSION_DROPPED, detail),
+            Error::NoVersion { .. } => Problem::new(NOT_FOUND, detail),
+            Error::FutureRevision { .. } => Problem::new(FUTURE_REVISION, detail),
             Error::Conflict { keys } => {
                 let changed = |key| ItemProblem { key: Some(key), ..ItemProblem::default() };
                 Problem::new(CONFLICT, detail).with_errors(keys.into_iter().map(changed).collect())
@@ -289,6 +305,8 @@ fn key_at<'c>(command: &'c Command<'_>, index: usize) -> Option<&'c Key<'c>> {
         Command::Get { key } => Some(key),
         Command::Set(set) => Some(&set.key),
         Command::Delete(delete) => Some(&delete.key),
+        Command::GetAt { key, .. } | Command::History { key } => Some(key),
+        Command::Rollback(rollback) => Some(&rollback.key),
         Command::MultiGet { keys, .. } => keys.get(index),
         Command::MultiSet { sets } => sets.get(index).map(|set| &set.key),
         Command::MultiDelete { deletes, .. } => deletes.get(index).map(|delete| &delete.key),

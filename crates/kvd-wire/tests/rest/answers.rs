@@ -303,7 +303,7 @@ fn info_tells_version_and_limits() {
         r#"{"version":"0.1.0","api":1,"epoch":"e1b2c3d4","revision":57,"limits":{"key_bytes_max":1,"value_bytes_max":2,"#,
         r#""batch_items_max":3,"batch_bytes_max":4,"inbound_bytes_max":5,"header_bytes_max":6,"url_bytes_max":65534,"#,
         r#""connections_max":7,"list_items_default":1000,"list_items_max":10000,"header_timeout_ms":8,"#,
-        r#""body_idle_timeout_ms":9000,"keep_alive_timeout_ms":10000},"#,
+        r#""body_idle_timeout_ms":9000,"keep_alive_timeout_ms":10000,"history_versions":0},"#,
         r#""features":["cbor"],"uptime_s":60}"#,
     );
     assert_eq!(report("GET /v1/info", &[]).body(), expected);

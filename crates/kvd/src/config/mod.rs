@@ -27,7 +27,7 @@ use toml::Value;
 
 pub(crate) use layer::{Layers, known_keys};
 use settings::Storage;
-pub(crate) use settings::{Fsync, LISTEN_DEFAULT, Log, LogFormat, LogLevel};
+pub(crate) use settings::{Fsync, History, LISTEN_DEFAULT, Log, LogFormat, LogLevel};
 
 /// The settings in effect, checked.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// How data is kept there; none for a store that never touches the disk.
     pub(crate) durability: Option<Durability>,
+    /// What is kept of the past of keys.
+    pub(crate) history: History,
     /// What is logged, and how.
     pub(crate) log: Log,
 }
@@ -137,6 +139,7 @@ pub(crate) fn load(command_line: &CommandLine<'_>) -> Result<Loaded, ConfigError
             snapshot_journal_bytes: settings.storage.snapshot_journal_bytes as u64,
             snapshot_interval: settings.storage.snapshot_interval,
         }),
+        history: settings.history,
         log: settings.log,
     };
     Ok(Loaded { config, file: file.map(|(path, _)| path), layers })

@@ -99,6 +99,10 @@ impl Session {
                 let (items, _reserved) = body::read(body, Limit::BatchBytes, &shared.limits, &shared.inbound).await?;
                 self.executor.run_batch(batch, items, answer).await
             }
+            Operation::Rollback(rollback) => {
+                let (to, _reserved) = body::read(body, Limit::BatchBytes, &shared.limits, &shared.inbound).await?;
+                self.executor.run(rollback.command(&to)?, answer).await
+            }
             Operation::Run(command) => self.executor.run(command, answer).await,
             Operation::Stats => Ok(answer.stats(&status::stats(shared, self.engine()?))),
             Operation::Info => Ok(answer.info(&status::info(shared, self.engine()?))),

@@ -1,5 +1,6 @@
 //! What the server says of itself: the contents of /v1/stats and /v1/info, gathered from the engine and the process.
 
+use std::borrow::Cow;
 use std::fs;
 
 use kvd_engine::Engine;
@@ -72,10 +73,17 @@ pub(super) fn info(shared: &Shared, engine: &Engine) -> InfoAnswer {
         api: 1,
         epoch: engine.epoch().to_string(),
         revision: engine.revision().0,
-        limits: InfoLimits::from(&shared.limits),
-        features: ["batch", "cbor", "conditions", "list", "range"].map(Into::into).into(),
+        limits: InfoLimits { history_versions: engine.history_versions() as u64, ..InfoLimits::from(&shared.limits) },
+        features: features(engine),
         uptime_s: shared.started.elapsed().as_secs(),
     }
+}
+
+/// What this server can do, as it is configured.
+fn features(engine: &Engine) -> Vec<Cow<'static, str>> {
+    let history = (engine.history_versions() > 0).then_some("history");
+    let always = ["batch", "cbor", "conditions", "list", "range"];
+    always.into_iter().chain(history).map(Cow::Borrowed).collect()
 }
 
 /// The process's resident set, where the system tells it (Linux).

@@ -55,6 +55,8 @@ pub(super) fn open(config: &Config, shared: &Shared) -> anyhow::Result<Opened> {
         epoch,
         hash_key: [random()?, random()?],
         limits: config.limits.clone(),
+        history: config.history.versions,
+        history_deleted_max: config.history.deleted_keys,
         ..kvd_engine::Config::default()
     };
     let Some(durability) = config.durability else {

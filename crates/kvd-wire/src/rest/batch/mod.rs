@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `request` | the bodies that `/v1/mget`, `/v1/mset`, `/v1/mdelete` take |
 //! | `answer`, `answer_wire` | what they and the list answer |
+//! | `history` | what `/v1/history` answers, and `/v1/rollback` takes |
 //! | `report` | `/v1/stats` and `/v1/info` |
 //! | `refusal` | problems |
 //! | `item`, `field` | their items, and what single fields hold: bytes as they are or in base64, entity tags ... |
@@ -15,6 +16,7 @@ mod answer_wire;
 mod cbor;
 mod codec;
 mod field;
+mod history;
 mod item;
 mod refusal;
 mod report;
@@ -24,9 +26,11 @@ pub use answer::{
     Found, GetItem, ItemMeta, ListAnswer, ListItem, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, SetItem,
 };
 pub use codec::InvalidMessage;
+pub use history::{HistoryAnswer, encode_rollback};
 pub use report::{DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer};
 pub use request::{BatchRequest, NoBatchForm, encode_request};
 
+pub(super) use history::decode_rollback;
 pub(super) use refusal::encode_problem;
 pub(super) use request::{Bounds, Verb, decode_request};
 

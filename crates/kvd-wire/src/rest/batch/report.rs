@@ -69,7 +69,7 @@ pub struct MemoryStats {
     pub limit: Option<u64>,
     /// The index.
     pub index: u64,
-    /// Versions kept for history.
+    /// Versions beside the newest: kept as history, or for who reads them.
     pub history: u64,
     /// Removed, waiting for their last reader.
     pub retired: u64,
@@ -134,6 +134,9 @@ pub struct InfoLimits {
     pub header_timeout_ms: u64,
     pub body_idle_timeout_ms: u64,
     pub keep_alive_timeout_ms: u64,
+    /// Older versions kept of each key: `history.versions`, 0 where there is no history.
+    #[serde(default)]
+    pub history_versions: u64,
 }
 
 impl From<&Limits> for InfoLimits {
@@ -152,6 +155,7 @@ impl From<&Limits> for InfoLimits {
             header_timeout_ms: limits.header_timeout.as_millis() as u64,
             body_idle_timeout_ms: limits.body_idle_timeout.as_millis() as u64,
             keep_alive_timeout_ms: limits.keep_alive_timeout.as_millis() as u64,
+            history_versions: 0,
         }
     }
 }

@@ -32,7 +32,8 @@ pub struct BatchRequest {
     pub body: Vec<u8>,
 }
 
-/// The command has no batch form: a list, or a condition that only headers can express (several tags, or none of some).
+/// The command has no batch form: a list, anything about old versions, or a condition that only headers can express (several
+/// tags, or none of some).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this command can't be written as a batch")]
 pub struct NoBatchForm;
@@ -50,6 +51,7 @@ pub fn encode_request(command: &Command<'_>, format: Format) -> Result<BatchRequ
         Command::Delete(delete) => ("/v1/mdelete", delete_body(std::slice::from_ref(delete), false, format)?),
         Command::MultiDelete { deletes, require_all } => ("/v1/mdelete", delete_body(deletes, *require_all, format)?),
         Command::List(_) | Command::Clear => return Err(NoBatchForm),
+        Command::GetAt { .. } | Command::History { .. } | Command::Rollback(_) => return Err(NoBatchForm),
     };
     Ok(BatchRequest { path, body })
 }
