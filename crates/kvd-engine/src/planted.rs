@@ -84,6 +84,10 @@ pub enum Bug {
     TimeNotJournalled,
     /// A rollback brings back the old version itself, with its revision.
     RollbackReinstalls,
+    /// The past of a key is read without its bucket's lock.
+    PastUnlocked,
+    /// A snapshot leaves older versions out.
+    SnapshotWithoutPast,
     /// A snapshot gets its name before its last commits are on disk.
     SnapshotNotSynced,
 }

@@ -156,7 +156,10 @@ fn history(key: &[u8], past: &Past<'_>) -> Option<History<'static>> {
         };
         Version { revision: kept.revision, time_ms, content }
     };
-    let versions: Vec<Version> = past.versions.iter().map(version).collect();
+    let mut versions: Vec<Version> = past.versions.iter().map(version).collect();
+    if planted::is_at_disk(Bug::SnapshotWithoutPast) {
+        versions.truncate(1);
+    }
     (!versions.is_empty()).then(|| History { key: key_of(key), versions, is_cut: past.is_cut })
 }
 

@@ -1,7 +1,7 @@
 //! History against a chronicle of all commits: whatever sets, deletes, expiries, clears and rollbacks come, beside views that
-//! keep versions of their own and growing segments, each key's history and its value at each revision are what the commits say, as
-//! far back as they are kept; a rollback is a new version; and history takes as much memory as it says. The commits are told by
-//! the journal's queue, which knows nothing of versions.
+//! keep versions of their own and growing segments, each key's history and its value at each revision are what the commits
+//! say, as far back as they are kept; a rollback is a new version; and history takes as much memory as it says. The commits are
+//! told by the journal's queue, which knows nothing of versions.
 #![cfg(not(any(kvd_loom, kvd_shuttle)))]
 
 use bytes::Bytes;

@@ -11,6 +11,7 @@ use super::scan::Reordered;
 use super::version::{self, At, Change, Newest, Node};
 use super::word::{Removal, View, Word};
 use super::{Hashed, Home, Index, Target, root};
+use crate::planted::{self, Bug};
 use crate::reclaim::{Guard, Trash};
 
 /// How far a history goes.
@@ -103,6 +104,12 @@ impl Index {
         loop {
             let (visible, _) = look();
             let root = root::resolve(&self.root, At(visible), guard);
+            if planted::is(Bug::PastUnlocked) {
+                let place = root.place(key, &self.hashing, guard);
+                let (visible, depth) = look();
+                let word = place.bucket.find(Word::tag_of(place.hash), key.key(), guard);
+                return (visible, Past::of(word, visible, depth, guard), root.since());
+            }
             let home = self.lock(root, key, guard);
             // Afresh: what came meanwhile may have pushed versions out, and every commit of the key up to this is done.
             let (visible, depth) = look();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kvd_engine::{Config, Engine, Worker};
 use kvd_journal::{Error as JournalError, Options, Policy, Recovery, Report};
-use kvd_testkit::chronicle::{Chronicle, Depth};
+use kvd_testkit::chronicle::Chronicle;
 use kvd_testkit::crash::{self, Ended};
 use kvd_testkit::disk::{Geometry, SimDisk};
 use kvd_testkit::durability::{Oracle, Replica, State, Version};
@@ -16,6 +16,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::model::{Expected, Model, is_alive};
+use crate::past::{compare_past, depth};
 
 /// The first few are used most, so that they meet; all of them are some buckets of one segment.
 pub(crate) const KEYS: [&str; 21] =
@@ -120,37 +121,6 @@ pub(crate) fn compare(engine: &Engine, worker: &mut Worker, state: &State, now_m
     Ok(())
 }
 
-/// Whether all keys have the past that the chronicle tells, for who sees commits up to `newest`.
-pub(crate) fn compare_past(
-    engine: &Engine,
-    worker: &mut Worker,
-    chronicle: &Chronicle,
-    depth: Depth,
-    newest: Revision,
-) -> Result<(), String> {
-    for key in KEYS.map(key) {
-        let versions = chronicle.history(&key, depth, newest);
-        let mut revisions: Vec<Revision> =
-            versions.iter().flat_map(|item| [item.revision, Revision(item.revision.0 - 1)]).collect();
-        revisions.extend([newest, Revision(newest.0 + 1), Revision(newest.0.saturating_sub(1)), Revision(0)]);
-        let expected = Ok(Reply::History { revision: newest, versions });
-        let found = engine.execute(worker, &Command::History { key: key.borrow() });
-        if found != expected {
-            return Err(format!("the history of {key:?} is {found:?}, and should be {expected:?}"));
-        }
-        for revision in revisions {
-            let expected = chronicle.at(&key, revision, depth, newest);
-            let expected = expected
-                .map(|entry| Reply::Got { revision: entry.as_ref().map_or(revision, |entry| entry.revision), entry });
-            let found = engine.execute(worker, &Command::GetAt { key: key.borrow(), revision });
-            if found != expected {
-                return Err(format!("{key:?} at {revision} is {found:?}, and should be {expected:?}"));
-            }
-        }
-    }
-    Ok(())
-}
-
 fn get(engine: &Engine, worker: &mut Worker, key: &Key<'_>) -> Option<Version> {
     let Ok(Reply::Got { entry, .. }) = engine.execute(worker, &Command::Get { key: key.borrow() }) else {
         panic!("a get is not refused");
@@ -232,11 +202,6 @@ impl crash::Workload for Workload {
         }
         life.end()
     }
-}
-
-/// All deletions are remembered: which are forgotten depends on when snapshots were made.
-fn depth(older: usize) -> Depth {
-    Depth { older, deletions: usize::MAX - 1 }
 }
 
 impl Life<'_> {

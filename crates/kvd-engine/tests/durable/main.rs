@@ -7,5 +7,6 @@ mod crash;
 mod failures;
 mod life;
 mod model;
+mod past;
 mod planted;
 mod start;

@@ -49,6 +49,11 @@ fn a_snapshot_before_its_end_is_durable_is_found() {
 }
 
 #[test]
+fn a_snapshot_without_older_versions_is_found() {
+    found(Bug::SnapshotWithoutPast, &["the history of"]);
+}
+
+#[test]
 fn acknowledging_before_the_sync_is_found() {
     found_in_journal(kvd_journal::Bug::DurableBeforeSync, &["was acknowledged", "before the snapshot of"]);
 }

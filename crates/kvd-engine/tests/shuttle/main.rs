@@ -12,6 +12,7 @@ mod alone;
 mod clears;
 mod client;
 mod durable;
+mod history;
 mod order;
 mod reads;
 mod rekeying;

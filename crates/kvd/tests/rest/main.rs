@@ -4,6 +4,7 @@ mod atomic;
 mod bodies;
 mod browsers;
 mod conditions;
+mod history;
 mod hostile;
 mod keys;
 mod slow;
