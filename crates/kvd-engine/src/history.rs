@@ -85,7 +85,7 @@ impl Store {
     }
 
     pub(crate) fn keeps_history(&self) -> bool {
-        self.depth().older > 0
+        self.sequence.keeps_history()
     }
 
     /// The time of a commit as its versions keep it.

@@ -172,8 +172,16 @@ impl Sequence {
 
     /// How deep histories are.
     pub(crate) fn depth(&self) -> Depth {
-        // Acquire: pairs with the exchange in `forget`.
-        Depth { older: self.history, forgotten: self.forgotten.load(Ordering::Acquire) }
+        match self.history {
+            0 => Depth::default(),
+            // Acquire: pairs with the exchange in `forget`.
+            older => Depth { older, forgotten: self.forgotten.load(Ordering::Acquire) },
+        }
+    }
+
+    /// Whether any history is kept.
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.history > 0
     }
 
     /// No history goes back to this deletion from now on.

@@ -231,6 +231,7 @@ fn settings_that_can_not_work_are_refused() {
     for (assignment, error) in [
         ("server.workers=0", "0 is too small, the least is 1"),
         ("server.workers=1025", "1025 is too large, the most is 1024"),
+        ("history.versions=1001", "1001 is too large, the most is 1000"),
         ("server.listen=", "there must be at least one address"),
         ("server.stop_timeout=0s", "a time is more than 0 and at most 24h here"),
         ("limits.keep_alive_timeout=25h", "a time is more than 0 and at most 24h here"),

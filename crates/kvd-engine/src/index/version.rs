@@ -331,7 +331,7 @@ pub(super) fn settle(head: Word, points: &ReadPoints, guard: &Guard<'_>, trash: 
             View::Node(node) => node.revision(),
             View::Empty | View::Tombstone(_) | View::Dropped | View::Link(_) => break,
         };
-        has_history &= !points.forgets(old, guard);
+        has_history = has_history && !points.forgets(old, guard);
         // Where history ends before it is full, the deletion stays between it and what readers need, and goes with that.
         let is_end = older < points.history && points.forgets(old, guard);
         let is_hidden = node.revision() > points.visible;

@@ -1,5 +1,6 @@
-//! The past after a start: what each key had, at each revision, is what it was before, by whatever road it comes back: the journal
-//! alone, a snapshot that was made under load with its tail, several threads, a kill; and with other settings than before.
+//! The past after a start: what each key had, at each revision, is what it was before, by whatever road it comes back: the
+//! journal alone, a snapshot that was made under load with its tail, several threads, a kill; and with other settings than
+//! before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,8 +87,11 @@ fn versions(engine: &Engine, worker: &mut Worker, name: &Key<'_>) -> Vec<History
     }
 }
 
+/// A key's history, and what it had at each revision.
+type WholePast = (Vec<HistoryItem>, Vec<Result<Reply, Error>>);
+
 /// What all keys had at all revisions up to `newest`.
-fn all_past(engine: &Engine, worker: &mut Worker, newest: u64) -> Vec<(Vec<HistoryItem>, Vec<Result<Reply, Error>>)> {
+fn all_past(engine: &Engine, worker: &mut Worker, newest: u64) -> Vec<WholePast> {
     let past = |name: &&str| {
         let at = |revision, worker: &mut Worker| {
             engine.execute(worker, &Command::GetAt { key: key(name), revision: Revision(revision) })

@@ -1,5 +1,5 @@
-//! The past beside who changes the present: a rollback is a commit like any other, with a revision of its own, and what is told of
-//! a revision is what was there. Knows nothing of files.
+//! The past beside who changes the present: a rollback is a commit like any other, with a revision of its own, and what is told
+//! of a revision is what was there. Knows nothing of files.
 
 use kvd_engine::{Bug, Config, Engine, Visibility};
 use kvd_types::{Command, Condition, Epoch, Error, Etag, Reply, Revision, Rollback};

@@ -1,5 +1,5 @@
-//! A key's past over HTTP, on the real server: asked for by revision, listed, brought back; after a stop and a kill as before; and
-//! refused, with what to do, where none is kept.
+//! A key's past over HTTP, on the real server: asked for by revision, listed, brought back; after a stop and a kill as before;
+//! and refused, with what to do, where none is kept.
 
 use kvd_testkit::{RawResponse, Server};
 use serde_json::{Value, json};
