@@ -94,7 +94,7 @@ fix: ## Mend what can be mended by program: format and lints
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	$(CARGO) fmt --all
 
-bench: ## Compare the engine with other maps; takes 12 minutes, 17 GiB and a quiet machine
+bench: ## Compare the engine with other maps; takes 18 minutes, 17 GiB and a quiet machine
 	$(CARGO) run --release --locked -p kvd-bench -- engine
 
 # An allocator is chosen when a program is built, so there is one program for each.

@@ -1,5 +1,6 @@
-//! Where the server is: `--url`, `KVD_URL`, the `listen` of the kvd.toml that kvd would read, or the default; the first that
-//! says something. What it says is believed: no fallback behind a file that can't be read or understood.
+//! Where the server is, and in which transaction to work there: `--url`, `KVD_URL`, the `listen` of the kvd.toml that kvd would
+//! read, or the default; the first that says something. What it says is believed: no fallback behind a file that can't be read
+//! or understood.
 
 use std::ffi::OsString;
 use std::fs;
@@ -55,6 +56,20 @@ pub(crate) fn find(flag: Option<&str>, variable: impl Fn(&str) -> Option<OsStrin
         }
     }
     Ok(DEFAULT_URL.to_owned())
+}
+
+/// The transaction to work in, if one is named.
+pub(crate) fn transaction(
+    flag: Option<&str>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<Option<String>, Failure> {
+    if let Some(id) = flag {
+        return Ok(Some(id.to_owned()));
+    }
+    match variable("KVD_TX").filter(|value| !value.is_empty()) {
+        None => Ok(None),
+        Some(id) => id.into_string().map(Some).map_err(|_| Failure::usage("KVD_TX is no text")),
+    }
 }
 
 /// Where kvd looks for its configuration when nobody names it.
@@ -136,6 +151,15 @@ mod tests {
         assert_eq!(find(None, &empty), "http://127.0.0.1:1003", "empty is unset");
         assert_eq!(find(None, &all[1..]), "http://127.0.0.1:1003");
         assert_eq!(find(None, &all[2..]), "http://127.0.0.1:1004");
+    }
+
+    #[test]
+    fn a_transaction_is_named_by_the_flag_or_the_environment() {
+        let variables = [("KVD_TX", Path::new("1f"))];
+        let named = environment(&variables);
+        assert_eq!(transaction(Some("2e"), &named).unwrap().as_deref(), Some("2e"));
+        assert_eq!(transaction(None, &named).unwrap().as_deref(), Some("1f"));
+        assert_eq!(transaction(None, environment(&[("KVD_TX", Path::new(""))])).unwrap(), None);
     }
 
     #[test]

@@ -43,8 +43,10 @@ impl Exit {
     /// What an error of the client library means.
     pub(crate) fn of(error: &Error) -> Exit {
         match error {
-            Error::BadUrl { .. } | Error::NotExpressible(_) => Exit::Usage,
-            Error::KeyTooLong(_) | Error::PrefixTooLong { .. } => Exit::Limit,
+            Error::BadUrl { .. } | Error::NotExpressible(_) | Error::BadTransactionId { .. } | Error::EmptyPrefix => {
+                Exit::Usage
+            }
+            Error::KeyTooLong(_) | Error::PrefixTooLong { .. } | Error::KeyFitsNoUrl { .. } => Exit::Limit,
             Error::NotReachable { .. } | Error::ConnectionLost { .. } | Error::Timeout { .. } | Error::NoRuntime(_) => {
                 Exit::NotReachable
             }
@@ -126,6 +128,11 @@ fn hint(error: &Error) -> Option<&'static str> {
         _ if limit == Some(Limit::BatchBytes.name()) => Some("name fewer keys in one command"),
         Error::NotReachable { .. } => Some("start a server with `kvd start`, or say where it is with --url or KVD_URL"),
         _ if error.outcome_is_unknown() => Some("look with `kvcli get` or `kvcli head` before you repeat it"),
+        _ if error.code() == Some("history-off") => {
+            Some("start the server with --history N, which keeps N older versions")
+        }
+        _ if error.code() == Some("transaction-ended") => Some("begin another one: export KVD_TX=$(kvcli tx begin)"),
+        _ if error.is_conflict() => Some("begin the transaction again, and do the same in it"),
         Error::BadAnswer { .. } => Some("is it kvd that listens there?"),
         _ if error.is_retryable() => Some("try again"),
         _ => None,
@@ -197,6 +204,9 @@ mod tests {
             (Error::BadAnswer { address: address(), is_write: false, reason: String::new() }, 4),
             (Error::KeyTooLong(too_long), 7),
             (Error::PrefixTooLong { prefix_bytes: 70_000 }, 7),
+            (Error::KeyFitsNoUrl { key_bytes: 60_000 }, 7),
+            (Error::BadTransactionId { id: "x".into() }, 2),
+            (Error::EmptyPrefix, 2),
         ] {
             assert_eq!(Exit::of(&error) as u8, exit, "{error}");
         }

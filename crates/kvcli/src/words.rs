@@ -25,6 +25,12 @@ pub(crate) enum Form {
     ValueFile,
     /// `--value-b64 VALUE`
     ValueB64,
+    /// The positional arguments of `incr`: `KEY [BY]`
+    KeyBy,
+    /// The positional arguments of `append`: `KEY VALUE`
+    KeyValue,
+    /// The positional arguments of `expire`: `KEY DURATION`
+    KeyDuration,
     /// `-f KEY=VALUE`
     Pair,
     /// `-F KEY=PATH`
@@ -46,6 +52,9 @@ impl Form {
             Form::Keys => "KEYS",
             Form::OneKey => "KEY",
             Form::Pairs => "PAIRS",
+            Form::KeyBy => "KEY BY",
+            Form::KeyValue => "KEY VALUE",
+            Form::KeyDuration => "KEY DURATION",
             Form::Key => "key",
             Form::KeyB64 => "key-b64",
             Form::Value => "value",
@@ -73,6 +82,17 @@ impl Form {
                 r"Pairs; in them a comma is written \, a = in a key \= and other bytes \\ \n \t \xHH. ",
                 "KEY - reads the value from standard input",
             )),
+            Form::KeyBy => arg.value_names(["KEY", "BY"]).num_args(0..=2).allow_negative_numbers(true).help(
+                "The key, escapes as in other commands, and what is added to its value: 1 if it is not said, less than 0 to \
+                 subtract",
+            ),
+            Form::KeyValue => arg.value_names(["KEY", "VALUE"]).num_args(0..=2).allow_negative_numbers(true).help(
+                r"The key and what is added to its value; in both \\ \n \t \, \= \xHH are escapes. - reads standard input",
+            ),
+            Form::KeyDuration => arg
+                .value_names(["KEY", "DURATION"])
+                .num_args(0..=2)
+                .help("The key, escapes as in other commands, and how long its value stays: 500ms, 30s, 5m, 12h, 7d"),
             Form::Key => option("KEY").short('k').help("A key exactly as it is, without escapes; '' is the empty key"),
             Form::KeyB64 => option("BASE64").help("A key in base64"),
             Form::Value => option("VALUE").help("The value, exactly as it is, of the -k or --key-b64 before it"),
@@ -94,9 +114,21 @@ impl Form {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyWords(pub(crate) Vec<Word>);
 
-/// The words of `head`.
+/// The words of commands that take one key and nothing else, such as `head`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OneKeyWords(pub(crate) Vec<Word>);
+
+/// The words of `incr`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IncrWords(pub(crate) Vec<Word>);
+
+/// The words of `append`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AppendWords(pub(crate) Vec<Word>);
+
+/// The words of `expire`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExpireWords(pub(crate) Vec<Word>);
 
 /// The words of `set`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +137,12 @@ pub(crate) struct PairWords(pub(crate) Vec<Word>);
 const KEY_FORMS: &[Form] = &[Form::Keys, Form::Key, Form::KeyB64];
 
 const ONE_KEY_FORMS: &[Form] = &[Form::OneKey, Form::Key, Form::KeyB64];
+
+const INCR_FORMS: &[Form] = &[Form::KeyBy, Form::Key, Form::KeyB64];
+
+const APPEND_FORMS: &[Form] = &[Form::KeyValue, Form::Key, Form::KeyB64, Form::Value, Form::ValueFile, Form::ValueB64];
+
+const EXPIRE_FORMS: &[Form] = &[Form::KeyDuration, Form::Key, Form::KeyB64];
 
 const PAIR_FORMS: &[Form] =
     &[Form::Pairs, Form::Pair, Form::PairFile, Form::Key, Form::KeyB64, Form::Value, Form::ValueFile, Form::ValueB64];
@@ -147,4 +185,7 @@ macro_rules! arguments {
 
 arguments!(KeyWords, KEY_FORMS);
 arguments!(OneKeyWords, ONE_KEY_FORMS);
+arguments!(IncrWords, INCR_FORMS);
+arguments!(AppendWords, APPEND_FORMS);
+arguments!(ExpireWords, EXPIRE_FORMS);
 arguments!(PairWords, PAIR_FORMS);

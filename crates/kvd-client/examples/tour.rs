@@ -2,8 +2,10 @@
 //! with `tour/` and removes them in the end.
 #![allow(clippy::print_stdout, reason = "a program to look at")]
 
+use std::time::Duration;
+
 use anyhow::Context as _;
-use kvd_client::{Client, Condition, Delete, Key, ListOptions, Set};
+use kvd_client::{Client, Condition, Delete, Error, Key, ListOptions, Set, Txn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -33,8 +35,30 @@ async fn main() -> anyhow::Result<()> {
     let error = client.set_with(set).await.err().context("the condition can't hold")?;
     println!("refused with {}: {error}", error.code().unwrap_or("no code"));
 
+    // Counters, and values that go by themselves.
+    println!("visit {}", client.increment("tour/visits", 1).await?.value);
+    client.expire("tour/visits", Duration::from_secs(60)).await?;
+
+    // Several changes that belong together, in one request.
+    let txn = Txn::new().check("tour/a", Condition::Value("1".into())).increment("tour/a", -1).increment("tour/b", 1);
+    println!("moved one, revision {}", client.transaction(&txn).await?.revision);
+
+    // Reads and writes that depend on one another. Runs again when somebody else was faster.
+    let total = client
+        .update(|tx| async move {
+            let mut total = 0;
+            for key in ["tour/a", "tour/b"] {
+                let value = tx.get(key).await?.map_or(0, |value| value.bytes.len());
+                total += value;
+            }
+            tx.set("tour/digits", total.to_string()).await?;
+            Ok::<_, Error>(total)
+        })
+        .await?;
+    println!("both have {total} digits");
+
     // All keys with a prefix, page by page; then remove them together.
-    let mut pages = client.pages(ListOptions { prefix: b"tour/".to_vec(), ..ListOptions::default() });
+    let mut pages = client.pages(ListOptions::of_prefix("tour/"));
     let mut deletes = Vec::new();
     while let Some(page) = pages.next_page().await? {
         deletes.extend(page.items.into_iter().map(|item| Delete::new(item.key)));

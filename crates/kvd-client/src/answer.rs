@@ -4,13 +4,17 @@
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderName, StatusCode};
 use kvd_types::{ContentType, Etag, Revision};
-use kvd_wire::rest::batch::{Format, Found, ItemMeta, Message, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer};
+use kvd_wire::rest::batch::{
+    Format, Found, IncrementAnswer, ItemMeta, Message, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, OpResult,
+    TransactionAnswer,
+};
 use kvd_wire::rest::problem::Problem;
 
 use crate::transport::Incoming;
 use crate::{Deleted, Value, Written};
 
 const KVD_REVISION: HeaderName = HeaderName::from_static("kvd-revision");
+const KVD_TTL: HeaderName = HeaderName::from_static("kvd-ttl");
 
 /// An answer that brings no result.
 #[derive(Debug)]
@@ -66,6 +70,51 @@ pub(crate) fn success(answer: Incoming) -> Result<(), Misread> {
     successful(answer).map(drop)
 }
 
+/// To a request whose answer is one document, unless the key is missing.
+pub(crate) fn document_if_found<M: Message>(answer: Incoming) -> Result<Option<M>, Misread> {
+    if is_missing(&answer) { Ok(None) } else { document(answer).map(Some) }
+}
+
+/// To a request of which only matters whether the key was there.
+pub(crate) fn found(answer: Incoming) -> Result<bool, Misread> {
+    if is_missing(&answer) { Ok(false) } else { successful(answer).map(|_| true) }
+}
+
+/// What came of the only operation of a transaction.
+pub(crate) fn only_result(answer: Incoming) -> Result<OpResult<'static>, Misread> {
+    let answer: TransactionAnswer<'static> = document(answer)?;
+    answer.results.into_iter().next().ok_or_else(|| no_kvd_answer("a transaction of one operation has no result"))
+}
+
+/// To an increment in a transaction of its own.
+pub(crate) fn incremented_of_batch(answer: Incoming) -> Result<IncrementAnswer<'static>, Misread> {
+    match only_result(answer)? {
+        OpResult::Incremented(answer) => Ok(answer),
+        _ => Err(no_kvd_answer("an increment has the result of something else")),
+    }
+}
+
+/// To an append in a transaction of its own.
+pub(crate) fn appended_of_batch(answer: Incoming) -> Result<u64, Misread> {
+    match only_result(answer)? {
+        OpResult::Appended { size, .. } => Ok(size),
+        _ => Err(no_kvd_answer("an append has the result of something else")),
+    }
+}
+
+/// To a change of an expiry in a transaction of its own.
+pub(crate) fn found_of_batch(answer: Incoming) -> Result<bool, Misread> {
+    match only_result(answer)? {
+        OpResult::Expired { found, .. } => Ok(found),
+        _ => Err(no_kvd_answer("a change of an expiry has the result of something else")),
+    }
+}
+
+/// The revision at which an answer begins that comes bit by bit.
+pub(crate) fn revision(headers: &HeaderMap) -> Option<Revision> {
+    number(headers, KVD_REVISION).ok().map(Revision)
+}
+
 /// To a multi-get of one key.
 pub(crate) fn value_of_batch(answer: Incoming) -> Result<Option<Value>, Misread> {
     let answer: MultiGetAnswer<'static> = document(answer)?;
@@ -118,7 +167,14 @@ fn meta(headers: &HeaderMap, size: u64) -> Result<ItemMeta, Misread> {
         Some(text) if text == ContentType::DEFAULT.as_bytes() => None,
         Some(text) => Some(ContentType::new(text).map_err(|error| Misread::NotUnderstood(error.to_string()))?),
     };
-    Ok(ItemMeta { etag: etag(headers)?, size, content_type })
+    Ok(ItemMeta { etag: etag(headers)?, size, ttl_ms: ttl_ms(headers)?, content_type })
+}
+
+/// How long a value has left; none for ever.
+fn ttl_ms(headers: &HeaderMap) -> Result<Option<u64>, Misread> {
+    let Some(header) = headers.get(KVD_TTL) else { return Ok(None) };
+    let ms = header.to_str().ok().and_then(|text| text.strip_suffix("ms")).and_then(|text| text.parse().ok());
+    ms.map(Some).ok_or_else(|| no_kvd_answer("its Kvd-TTL is no time"))
 }
 
 fn etag(headers: &HeaderMap) -> Result<Etag, Misread> {

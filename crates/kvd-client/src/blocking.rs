@@ -1,14 +1,22 @@
 //! The same client for programs without an async runtime: each call drives a runtime on the calling thread until its answer is
 //! there. Starts no thread, but one while a host name is looked up.
 
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
-use kvd_types::{Delete, Set};
+use kvd_types::{Delete, Revision, Set};
 use kvd_wire::rest::batch::{
-    InfoAnswer, ItemMeta, ListAnswer, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, StatsAnswer,
+    BeginAnswer, DeletePrefixAnswer, IncrementAnswer, InfoAnswer, ItemMeta, ListAnswer, MultiDeleteAnswer,
+    MultiGetAnswer, MultiSetAnswer, StatsAnswer, TransactionAnswer, TtlAnswer,
 };
+use kvd_wire::rest::transaction::Mode;
 use tokio::runtime::Runtime;
 
-use crate::{Deleted, Error, ListOptions, Value, Written};
+use crate::retry::{Attempts, Policy};
+use crate::tx::Conclusion;
+use crate::{Deleted, Error, ListOptions, Txn, Value, WatchOptions, Watched, Written};
 
 /// A blocking client of one server. Must not be used inside an async runtime; that is what [`crate::Client`] is for.
 ///
@@ -16,7 +24,15 @@ use crate::{Deleted, Error, ListOptions, Value, Written};
 #[derive(Debug)]
 pub struct Client {
     client: crate::Client,
-    runtime: Runtime,
+    /// Shared with the transactions that are begun here.
+    runtime: Arc<Runtime>,
+}
+
+/// An open transaction; see [`crate::Tx`].
+#[derive(Debug)]
+pub struct Tx {
+    client: Client,
+    tx: crate::Tx,
 }
 
 impl Client {
@@ -26,7 +42,7 @@ impl Client {
     /// [`Error::NoRuntime`].
     pub fn new(client: crate::Client) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::NoRuntime)?;
-        Ok(Client { client, runtime })
+        Ok(Client { client, runtime: Arc::new(runtime) })
     }
 
     /// See [`crate::Client::get`].
@@ -74,6 +90,103 @@ impl Client {
         self.runtime.block_on(self.client.delete_many(deletes, require_all))
     }
 
+    /// See [`crate::Client::delete_prefix`].
+    pub fn delete_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<DeletePrefixAnswer, Error> {
+        self.runtime.block_on(self.client.delete_prefix(prefix))
+    }
+
+    /// See [`crate::Client::delete_all`].
+    pub fn delete_all(&self) -> Result<DeletePrefixAnswer, Error> {
+        self.runtime.block_on(self.client.delete_all())
+    }
+
+    /// See [`crate::Client::increment`].
+    pub fn increment(&self, key: impl AsRef<[u8]>, by: i64) -> Result<IncrementAnswer<'static>, Error> {
+        self.runtime.block_on(self.client.increment(key, by))
+    }
+
+    /// See [`crate::Client::append`].
+    pub fn append(&self, key: impl AsRef<[u8]>, bytes: impl Into<Bytes>) -> Result<u64, Error> {
+        self.runtime.block_on(self.client.append(key, bytes))
+    }
+
+    /// See [`crate::Client::ttl`].
+    pub fn ttl(&self, key: impl AsRef<[u8]>) -> Result<Option<TtlAnswer<'static>>, Error> {
+        self.runtime.block_on(self.client.ttl(key))
+    }
+
+    /// See [`crate::Client::expire`].
+    pub fn expire(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Result<bool, Error> {
+        self.runtime.block_on(self.client.expire(key, ttl))
+    }
+
+    /// See [`crate::Client::persist`].
+    pub fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        self.runtime.block_on(self.client.persist(key))
+    }
+
+    /// See [`crate::Client::transaction`].
+    pub fn transaction(&self, txn: &Txn) -> Result<TransactionAnswer<'static>, Error> {
+        self.runtime.block_on(self.client.transaction(txn))
+    }
+
+    /// See [`crate::Client::begin`].
+    pub fn begin(&self, mode: Mode) -> Result<Tx, Error> {
+        self.runtime.block_on(self.client.begin(mode)).map(|tx| self.of(tx))
+    }
+
+    /// See [`crate::Client::within`].
+    pub fn within(&self, id: &str) -> Result<Tx, Error> {
+        self.client.within(id).map(|tx| self.of(tx))
+    }
+
+    /// See [`crate::Client::view`].
+    pub fn view<T, E: From<Error>>(&self, body: impl FnOnce(&Tx) -> Result<T, E>) -> Result<T, E> {
+        let mut attempts = Attempts::new(Policy::CONFLICT);
+        let tx = self.of(self.runtime.block_on(self.client.begin_patiently(Mode::ReadOnly, &mut attempts))?);
+        let outcome = body(&tx);
+        self.runtime.block_on(tx.tx.abandon());
+        outcome
+    }
+
+    /// See [`crate::Client::update`]. `body` may run again.
+    ///
+    /// ```no_run
+    /// # fn example(client: kvd_client::blocking::Client) -> Result<(), kvd_client::Error> {
+    /// client.update(|tx| {
+    ///     if let Some(draft) = tx.get("draft")? {
+    ///         tx.set("published", draft.bytes)?;
+    ///         tx.delete("draft")?;
+    ///     }
+    ///     Ok::<_, kvd_client::Error>(())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn update<T, E: From<Error>>(&self, mut body: impl FnMut(&Tx) -> Result<T, E>) -> Result<T, E> {
+        let mut attempts = Attempts::new(Policy::CONFLICT);
+        loop {
+            let begun = self.runtime.block_on(self.client.begin_patiently(Mode::ReadWrite, &mut attempts))?;
+            let tx = self.of(begun);
+            let outcome = body(&tx);
+            if let Conclusion::Ended(outcome) = self.runtime.block_on(tx.tx.conclude(outcome, &mut attempts)) {
+                return outcome;
+            }
+        }
+    }
+
+    /// The changes of keys as they happen, without an end; after an error the next one tries to go on. See
+    /// [`crate::Client::watch`].
+    pub fn watch(&self, options: WatchOptions) -> impl Iterator<Item = Result<Watched, Error>> {
+        let mut watch = self.client.watch(options);
+        std::iter::from_fn(move || Some(self.runtime.block_on(watch.next())))
+    }
+
+    fn of(&self, tx: crate::Tx) -> Tx {
+        let client = Client { client: crate::Client::clone(&tx), runtime: Arc::clone(&self.runtime) };
+        Tx { client, tx }
+    }
+
     /// See [`crate::Client::page`].
     pub fn page(&self, options: &ListOptions, cursor: Option<&str>) -> Result<ListAnswer, Error> {
         self.runtime.block_on(self.client.page(options, cursor))
@@ -109,5 +222,36 @@ impl Client {
     /// See [`crate::Client::ping`].
     pub fn ping(&self) -> Result<(), Error> {
         self.runtime.block_on(self.client.ping())
+    }
+}
+
+impl Tx {
+    /// See [`crate::Tx::id`].
+    pub fn id(&self) -> String {
+        self.tx.id()
+    }
+
+    /// See [`crate::Tx::begun`].
+    pub fn begun(&self) -> Option<&BeginAnswer> {
+        self.tx.begun()
+    }
+
+    /// See [`crate::Tx::commit`].
+    pub fn commit(&self) -> Result<Revision, Error> {
+        self.client.runtime.block_on(self.tx.commit())
+    }
+
+    /// See [`crate::Tx::abort`].
+    pub fn abort(&self) -> Result<(), Error> {
+        self.client.runtime.block_on(self.tx.abort())
+    }
+}
+
+/// All that a client does, inside the transaction.
+impl Deref for Tx {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
     }
 }

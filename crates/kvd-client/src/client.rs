@@ -1,20 +1,26 @@
-//! The async client: one method for each thing a server does. Requests are made in `request`, answers read in `answer`, and
-//! carried by `transport`.
+//! The async client: its address and timeouts, and a method for each thing a server does with values, keys and itself; what else
+//! it does stands in `modify`, `txn`, `tx` and `watch`. Requests are made in `request` and `verbs`, answers read in
+//! `answer`, and carried by `transport`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Uri};
+use http::{HeaderName, Method, Response, Uri};
+use hyper::body;
 use kvd_types::{Command, Delete, Etag, Key, KeyTooLong, ListValues, Revision, Set};
 use kvd_wire::rest::batch::{
-    InfoAnswer, ItemMeta, ListAnswer, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, StatsAnswer,
+    DeletePrefixAnswer, InfoAnswer, ItemMeta, ListAnswer, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer,
+    StatsAnswer,
 };
+use kvd_wire::rest::transaction::KVD_TX;
 
 use crate::Error;
 use crate::address::Address;
 use crate::answer::{self, Misread};
 use crate::request::{self, OneKey};
 use crate::transport::{Incoming, Outgoing, Transport};
+use crate::tx::Scope;
 
 /// How a client is made; see [`Client::builder`].
 #[derive(Clone, Debug)]
@@ -51,7 +57,8 @@ impl Builder {
     /// [`Error::BadUrl`] unless the URL has the form `http://host:port`.
     pub fn build(self) -> Result<Client, Error> {
         let address = Address::parse(&self.url)?;
-        Ok(Client { transport: Transport::new(address, self.connect_timeout, self.request_timeout) })
+        let transport = Transport::new(address, self.connect_timeout, self.request_timeout);
+        Ok(Client { transport, scope: None })
     }
 }
 
@@ -62,6 +69,8 @@ impl Builder {
 #[derive(Clone, Debug)]
 pub struct Client {
     transport: Transport,
+    /// The transaction that requests run in, if any.
+    scope: Option<Arc<Scope>>,
 }
 
 /// What a key holds.
@@ -100,6 +109,17 @@ pub struct ListOptions {
     pub limit: Option<usize>,
     /// How much is told of each key.
     pub values: ListValues,
+    /// Whether keys come in the order of their bytes. The server then looks at all keys for each page.
+    pub sorted: bool,
+    /// Keys that have this behind the prefix are put together as what they begin with, up to there and with it. Sorts.
+    pub delimiter: Option<Vec<u8>>,
+}
+
+impl ListOptions {
+    /// Keys that begin with `prefix`, and nothing else is asked for.
+    pub fn of_prefix(prefix: impl Into<Vec<u8>>) -> Self {
+        ListOptions { prefix: prefix.into(), ..ListOptions::default() }
+    }
 }
 
 impl Client {
@@ -140,7 +160,7 @@ impl Client {
         self.set_with(Set::new(named(&key)?, value)).await
     }
 
-    /// Gives a key a value with a content type, or under a condition.
+    /// Gives a key a value with a content type, with a time to live, or under a condition.
     ///
     /// # Errors
     /// [`Error::Refused`] with status 412 when the condition does not hold; then nothing has changed.
@@ -190,10 +210,22 @@ impl Client {
         self.call(request::many(&Command::MultiDelete { deletes, require_all })?, answer::document).await
     }
 
-    /// One page of the list of keys, in no order; `cursor` is that of the page before.
+    /// Removes all keys that begin with `prefix`, which is not empty. Many keys go in several changes, one after the other.
+    pub async fn delete_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<DeletePrefixAnswer, Error> {
+        match prefix.as_ref() {
+            [] => Err(Error::EmptyPrefix),
+            prefix => self.call(request::delete_all(prefix)?, answer::document).await,
+        }
+    }
+
+    /// Removes all keys, in one change.
+    pub async fn delete_all(&self) -> Result<DeletePrefixAnswer, Error> {
+        self.call(request::delete_all(b"")?, answer::document).await
+    }
+
+    /// One page of the list of keys; `cursor` is that of the page before.
     pub async fn page(&self, options: &ListOptions, cursor: Option<&str>) -> Result<ListAnswer, Error> {
-        let request = request::page(&options.prefix, options.limit, cursor, options.values)?;
-        self.call(request, answer::document).await
+        self.call(request::page(options, cursor)?, answer::document).await
     }
 
     /// All pages of the list of keys. A key that is there all the time comes exactly once.
@@ -203,17 +235,17 @@ impl Client {
 
     /// The server's counters and sizes.
     pub async fn stats(&self) -> Result<StatsAnswer, Error> {
-        self.call(request::report(Uri::from_static("/v1/stats")), answer::document).await
+        self.unscoped(request::report(Uri::from_static("/v1/stats")), answer::document).await
     }
 
     /// The server's version, limits and features.
     pub async fn info(&self) -> Result<InfoAnswer, Error> {
-        self.call(request::report(Uri::from_static("/v1/info")), answer::document).await
+        self.unscoped(request::report(Uri::from_static("/v1/info")), answer::document).await
     }
 
     /// Whether the server is ready to serve.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.call(request::report(Uri::from_static("/readyz")), answer::success).await
+        self.unscoped(request::report(Uri::from_static("/readyz")), answer::success).await
     }
 
     /// Has the server make a snapshot, which shortens its next start. Returns when it has begun.
@@ -221,18 +253,78 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] with status 400 when the server keeps nothing on disk.
     pub async fn snapshot(&self) -> Result<(), Error> {
-        self.call(request::order(Uri::from_static("/v1/admin/snapshot")), answer::success).await
+        self.unscoped(request::order(Uri::from_static("/v1/admin/snapshot")), answer::success).await
     }
 
-    async fn call<T>(&self, outgoing: Outgoing, read: fn(Incoming) -> Result<T, Misread>) -> Result<T, Error> {
+    /// Whether requests run inside a transaction.
+    pub(crate) fn is_scoped(&self) -> bool {
+        self.scope.is_some()
+    }
+
+    /// The same client with every request inside a transaction.
+    pub(crate) fn scoped(&self, scope: Arc<Scope>) -> Client {
+        Client { transport: self.transport.clone(), scope: Some(scope) }
+    }
+
+    /// A request about data, inside the transaction if there is one.
+    pub(crate) async fn call<T>(
+        &self,
+        outgoing: Outgoing,
+        read: impl FnOnce(Incoming) -> Result<T, Misread>,
+    ) -> Result<T, Error> {
+        let Some(scope) = &self.scope else { return self.unscoped(outgoing, read).await };
+        let outcome = self.unscoped(in_scope(outgoing, scope), read).await;
+        outcome.inspect_err(|error| scope.note(error))
+    }
+
+    /// A request that no transaction has a part in.
+    pub(crate) async fn unscoped<T>(
+        &self,
+        outgoing: Outgoing,
+        read: impl FnOnce(Incoming) -> Result<T, Misread>,
+    ) -> Result<T, Error> {
         let is_write = outgoing.is_write;
-        read(self.transport.send(outgoing).await?).map_err(|misread| match misread {
+        read(self.transport.send(outgoing).await?).map_err(|misread| self.error(is_write, misread))
+    }
+
+    /// A request whose answer comes bit by bit.
+    pub(crate) async fn open(&self, outgoing: Outgoing) -> Result<Response<body::Incoming>, Error> {
+        let outgoing = match &self.scope {
+            Some(scope) => in_scope(outgoing, scope),
+            None => outgoing,
+        };
+        match self.transport.open(outgoing).await? {
+            Ok(answer) => Ok(answer),
+            Err(refused) => match answer::success(refused) {
+                Err(misread) => Err(self.error(false, misread)),
+                Ok(()) => Err(self.not_understood("a success that is none".to_owned())),
+            },
+        }
+    }
+
+    /// A stream of answers that broke.
+    pub(crate) fn lost(&self, why: String) -> Error {
+        Error::ConnectionLost { address: self.transport.address().to_string(), is_write: false, source: why.into() }
+    }
+
+    /// A part of a stream that is none of kvd's.
+    pub(crate) fn not_understood(&self, reason: String) -> Error {
+        self.error(false, Misread::NotUnderstood(reason))
+    }
+
+    fn error(&self, is_write: bool, misread: Misread) -> Error {
+        match misread {
             Misread::Refused { status, problem } => Error::Refused { status, is_write, problem },
             Misread::NotUnderstood(reason) => {
                 Error::BadAnswer { address: self.transport.address().to_string(), is_write, reason }
             }
-        })
+        }
     }
+}
+
+fn in_scope(mut outgoing: Outgoing, scope: &Scope) -> Outgoing {
+    outgoing.request.headers_mut().insert(HeaderName::from_static(KVD_TX), scope.header());
+    outgoing
 }
 
 /// A walk over all pages of a list; see [`Client::pages`].
@@ -267,6 +359,6 @@ impl Pages {
     }
 }
 
-fn named<K: AsRef<[u8]>>(key: &K) -> Result<Key<'_>, KeyTooLong> {
+pub(crate) fn named<K: AsRef<[u8]>>(key: &K) -> Result<Key<'_>, KeyTooLong> {
     Key::new(key.as_ref())
 }

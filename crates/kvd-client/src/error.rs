@@ -27,8 +27,8 @@ pub enum Error {
     /// No server allows a key as long as this. Nothing was sent.
     #[error(transparent)]
     KeyTooLong(#[from] KeyTooLong),
-    /// A condition that only headers can carry, on a key that fits no URL. Nothing was sent.
-    #[error("this condition can't be sent with a key as long as this: {0}")]
+    /// A condition that only headers can carry, where there is only a body; or what no request can say. Nothing was sent.
+    #[error("{0}: a condition on several versions, or an absolute expiry, stands in no body")]
     NotExpressible(#[from] NoBatchForm),
     /// A list's prefix fits no URL. Nothing was sent.
     #[error("a prefix of {prefix_bytes} bytes is too long to be sent")]
@@ -36,6 +36,21 @@ pub enum Error {
         /// Its length.
         prefix_bytes: usize,
     },
+    /// A request that can only name its key in a URL, and a key that fits none. Nothing was sent.
+    #[error("a key of {key_bytes} bytes is too long for this: it has to stand in a URL")]
+    KeyFitsNoUrl {
+        /// Its length.
+        key_bytes: usize,
+    },
+    /// What is given as a transaction's id is none. Nothing was sent.
+    #[error("`{id}` is no id of a transaction, which has 32 hexadecimal digits")]
+    BadTransactionId {
+        /// As it was given.
+        id: String,
+    },
+    /// A delete of all keys with a prefix that is empty: that would be all there are. Nothing was sent.
+    #[error("an empty prefix names every key; to delete them all is a call of its own")]
+    EmptyPrefix,
     /// There was no connection to send the request on. Nothing was sent.
     #[error("no kvd server can be reached at {address}")]
     NotReachable {
@@ -113,6 +128,11 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Whether another commit was in the way of a transaction: nothing of it has happened, and a new one may succeed.
+    pub fn is_conflict(&self) -> bool {
+        self.code() == Some("conflict")
     }
 
     /// The status of a refusal.

@@ -11,12 +11,13 @@ use crate::{flusher, settle};
 /// All keys go, at one revision. Who reads an earlier one goes on seeing them.
 pub(crate) fn clear(store: &Store, worker: &mut Worker) -> Result<Reply, Error> {
     let reservation = flusher::reserve(store, BatchSize::EMPTY.clear(), Purpose::Delete)?;
-    let encoded = || Encoded::new(&[Effect::Clear]).expect("a clear is small");
-    let batch = store.journal.then(|| Batch::new(encoded(), reservation));
+    // Made in any case: whether it is queued is known only inside SEQ, where there is no memory to be had.
+    let mut batch = Some(Batch::new(Encoded::new(&[Effect::Clear]).expect("a clear is small"), reservation));
     let guard = worker.reader.pin();
     let cleared = store.index.clear(&guard, &mut worker.trash, |root| {
         let mut seq = store.sequence.enter();
         store.check_writable()?;
+        let batch = if seq.queues() { batch.take() } else { None };
         Ok(seq.commit_clear(batch, |revision, data_bytes| root.set_since(revision, data_bytes, &guard)))
     });
     drop(guard);

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use kvd_types::{Command, Epoch, Error, Limits, Reply, Revision};
 
+use crate::changes::Changes;
 use crate::flusher::Journal;
 use crate::history::History;
 use crate::index::{Index, ReadPoints, Shape};
@@ -16,7 +17,10 @@ use crate::stats::{Counters, Registry, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::transaction::{Update, View};
 use crate::waiting::Waiting;
-use crate::{clear, expire, history, read, room, write};
+use crate::{clear, expire, history, one_shot, read, room, sorted, write};
+
+/// Of the memory limit, the part that commits kept for who watches may take.
+const WATCH_SHARE: u64 = 8;
 
 /// What a store is opened with. The engine draws no random numbers of its own, so the same configuration and the same
 /// commands give the same store.
@@ -32,6 +36,11 @@ pub struct Config {
     pub visibility: Visibility,
     /// Whether commits are queued for someone who takes them by [`Engine::seal`]. [`Engine::recover`] brings a journal itself.
     pub journal: bool,
+    /// Bytes of the newest commits that are kept for who watches, once there is a journal or somebody does: at least so many, and
+    /// at most one commit more; under a memory limit an eighth of that at most.
+    pub watch_bytes: u64,
+    /// How long a value stays whose set says nothing of that, in milliseconds; none for ever.
+    pub default_ttl_ms: Option<u64>,
     /// Older versions kept of each key; 0 for those alone that someone reads.
     pub history: usize,
     /// The history of a deleted key is kept until so many keys were deleted after it.
@@ -54,6 +63,8 @@ impl Default for Config {
             limits: Limits::DEFAULT,
             visibility: Visibility::Immediate,
             journal: false,
+            watch_bytes: 64 << 20,
+            default_ttl_ms: None,
             history: 0,
             history_deleted_max: 100_000,
             memory_bytes_max: u64::MAX,
@@ -78,13 +89,17 @@ pub(crate) struct Store {
     /// Names the order of walks in cursors: that of this store under this hash key, which another run does not have.
     pub(crate) walks: Epoch,
     pub(crate) limits: Limits,
-    /// Whether commits are queued.
-    pub(crate) journal: bool,
-    /// Where they go; none where someone else takes them, or nobody. Set once, before anyone commits.
+    /// Where commits go; none where someone else takes them, or nobody. Set once, before anyone commits.
     pub(crate) durable: OnceLock<Journal>,
     /// Who waits for what is queued.
     pub(crate) waiting: Waiting,
+    /// The newest commits, for who watches.
+    pub(crate) changes: Changes,
     pub(crate) memory_bytes_max: u64,
+    /// What open updates remember, in bytes. Each adds what it learns, and takes it away at its end. The standard library's also
+    /// under a model checker: it orders nothing, and would only multiply the schedules.
+    pub(crate) transactions_bytes: std::sync::atomic::AtomicU64,
+    pub(crate) default_ttl_ms: Option<u64>,
     /// Where the next sweep begins: a hash.
     pub(crate) sweep_from: AtomicU64,
     registry: Registry,
@@ -122,17 +137,19 @@ impl Engine {
         let walks = Epoch(config.epoch.0 ^ index.hash(b"").fast() as u32);
         Engine(Arc::new(Store {
             index,
-            sequence: Sequence::new(config.visibility, config.history, config.transactions_max),
+            sequence: Sequence::new(config.visibility, config.history, config.transactions_max, config.journal),
             collector: Collector::new(),
             settling: Settling::default(),
             history: History::new(config.history_deleted_max),
             epoch: config.epoch,
             walks,
             limits: config.limits,
-            journal: config.journal,
             durable: OnceLock::new(),
             waiting: Waiting::default(),
+            changes: Changes::new(config.watch_bytes.min(config.memory_bytes_max / WATCH_SHARE)),
             memory_bytes_max: config.memory_bytes_max,
+            transactions_bytes: std::sync::atomic::AtomicU64::new(0),
+            default_ttl_ms: config.default_ttl_ms,
             sweep_from: AtomicU64::new(0),
             registry: Registry::default(),
             closed: AtomicBool::new(false),
@@ -271,7 +288,10 @@ impl Engine {
         totals.index_bytes = self.0.index.bytes(&guard);
         totals.history_bytes = self.0.index.held_bytes(&guard);
         totals.retired_bytes = self.0.collector.retired_bytes();
-        Stats { operations: self.0.registry.sum(), totals, revision, rekeyed: self.0.index.rekeyed() }
+        totals.watch_bytes = self.0.changes.bytes();
+        totals.transactions_bytes = self.0.transactions_bytes();
+        let (operations, rekeyed) = (self.0.registry.sum(), self.0.index.rekeyed());
+        Stats { operations, totals, revision, rekeyed, watching: self.0.changes.watching() }
     }
 
     /// Which store this is.
@@ -318,6 +338,11 @@ impl Store {
         if self.failed.load(Ordering::Acquire) { Err(Error::JournalFailed) } else { Ok(()) }
     }
 
+    /// What open updates remember, in bytes.
+    pub(crate) fn transactions_bytes(&self) -> u64 {
+        self.transactions_bytes.load(std::sync::atomic::Ordering::Relaxed) // a count that stands for nothing but itself
+    }
+
     /// The journal takes nothing any more: commits under way finish, later ones are refused.
     pub(crate) fn fail(&self) {
         // Release: pairs with the load in `check_writable`.
@@ -341,12 +366,20 @@ fn run(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Repl
 fn run_other(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
     match command {
         Command::Get { .. } => unreachable!("carried out by who calls"),
+        Command::Peek { key } => {
+            let (entry, revision) = read::peek(store, worker, key);
+            Ok(Reply::Got { entry, revision })
+        }
         Command::MultiGet { keys, require_all } => read::multi_get(store, worker, keys, *require_all),
         Command::List(list) => read::list(store, worker, list),
+        Command::ListSorted(list) => sorted::list(store, worker, list),
         Command::Set(set) => write::set(store, worker, set),
         Command::MultiSet { sets } => write::multi_set(store, worker, sets),
         Command::Delete(delete) => write::delete(store, worker, delete),
         Command::MultiDelete { deletes, require_all } => write::multi_delete(store, worker, deletes, *require_all),
+        Command::Modify(modify) => write::modify(store, worker, modify),
+        Command::Transfer(transfer) => one_shot::transfer(store, worker, transfer),
+        Command::Transaction(transaction) => one_shot::transaction(store, worker, transaction),
         Command::Clear => clear::clear(store, worker),
         Command::GetAt { key, revision } => history::get_at(store, worker, key, *revision),
         Command::History { key } => history::history(store, worker, key),

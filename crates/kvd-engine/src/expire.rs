@@ -1,10 +1,9 @@
 //! Removing keys whose time has come. To readers they are missing already; the sweep gives their memory back, by commits like
 //! any other, so that the journal and watchers see them go. Owns how far the sweep has come.
 
-use kvd_types::{Condition, Key};
+use kvd_types::Key;
 
 use crate::engine::{Store, Worker};
-use crate::item::{Item, Operation};
 use crate::sync::Ordering;
 use crate::write;
 
@@ -35,11 +34,9 @@ pub(crate) fn sweep(store: &Store, worker: &mut Worker, segments: usize) -> u64 
 
 fn remove(store: &Store, worker: &mut Worker, expired: Vec<Vec<u8>>) {
     let keys: Vec<Key<'_>> = expired.into_iter().filter_map(|key| Key::new(key).ok()).collect();
-    let expire = |key| Item { key, condition: &Condition::Always, operation: Operation::Expire };
-    let items: Vec<Item<'_>> = keys.iter().map(expire).collect();
+    let keys: Vec<&Key<'_>> = keys.iter().collect();
     // Refused when the store is closed, or its disk full or failed: then they stay, unseen, and the next sweep finds them.
-    if let Ok(committed) = write::commit_many(store, worker, &items, false) {
-        // Not all that were found: one may have been given a later end meanwhile.
-        worker.counters.expired(committed.changed);
+    if let Ok(removed) = write::expire(store, worker, &keys) {
+        worker.counters.expired(removed);
     }
 }

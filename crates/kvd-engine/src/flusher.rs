@@ -6,6 +6,7 @@
 //! | seal | takes what is queued; SEALED = LAST |
 //! | append, sync if the policy asks | a failure is final: see below |
 //! | VISIBLE = what is on disk | where readers wait for that; never LAST, which may have moved since |
+//! | hand on to who watches | after VISIBLE: no event is ahead of what readers see |
 //! | wake who waits, make room for what comes | a full disk refuses the next writes, and is tried again each round |
 //!
 //! A committer that finds no room runs a round itself, before it has locked anything, or waits for who is running one.
@@ -23,6 +24,7 @@ use std::time::Duration;
 use kvd_journal::{BatchSize, Error as JournalError, Policy, Purpose, Refused, Reservation, Room, Snapshots, Writer};
 use kvd_types::{Error, Limit, LimitExceeded, Revision};
 
+use crate::changes;
 use crate::engine::{Engine, Store};
 use crate::planted::{self, Bug};
 use crate::sequence::Batch;
@@ -98,13 +100,17 @@ impl Journal {
     fn round_of(&self, store: &Store, end: &mut End, now_ms: u64, must_sync: bool) -> Result<usize, JournalError> {
         let (_, batches) = store.sequence.seal();
         let count = batches.len();
+        let mut appended = Vec::new();
         if count > 0 {
             let bytes: u64 = batches.iter().map(|batch| batch.encoded.size().bytes() as u64).sum();
             self.bytes.fetch_add(bytes, Ordering::Relaxed); // a figure that stands for nothing else
             let time =
                 if planted::is_at_disk(Bug::TimeNotJournalled) { 0 } else { store.sequence.now_ms().max(now_ms) };
             end.is_marked = false;
-            end.writer.append(batches.into_iter().map(into_journal).collect(), time)?;
+            appended = end.writer.append(batches.into_iter().map(into_journal).collect(), time)?;
+        }
+        if planted::is_at_disk(Bug::WatchedBeforeSync) {
+            store.changes.add(std::mem::take(&mut appended));
         }
         if must_sync {
             end.writer.sync()?;
@@ -112,6 +118,7 @@ impl Journal {
             end.writer.sync_if_due(now_ms)?;
         }
         self.publish(store, &end.writer);
+        store.changes.add(appended);
         match end.writer.make_room() {
             // A new segment begins after the old one was synced.
             Ok(true) => self.publish(store, &end.writer),
@@ -195,16 +202,18 @@ pub(crate) fn reserve(store: &Store, size: BatchSize, purpose: Purpose) -> Resul
 }
 
 impl Engine {
-    /// The flusher's round: what was committed goes to the journal, to the disk as the policy has it, and then to readers.
-    /// Returns how many commits there were. For the thread that also calls [`sleep_until_commits`](Engine::sleep_until_commits).
+    /// The flusher's round: what was committed goes to the journal, to the disk as the policy has it, then to readers, and then
+    /// to who watches. Without a journal to these two alone. Returns how many commits there were. For the thread that also calls
+    /// [`sleep_until_commits`](Engine::sleep_until_commits).
     ///
     /// # Errors
     /// All are final; a full disk is none.
-    ///
-    /// # Panics
-    /// Without a journal.
     pub fn flush(&self, now_ms: u64) -> Result<usize, JournalError> {
-        self.journal().round(self.parts(), now_ms, false)
+        let store = self.parts();
+        match store.durable.get() {
+            Some(journal) => journal.round(store, now_ms, false),
+            None => Ok(changes::relay(store)),
+        }
     }
 
     /// The store is idle: says on disk how far the journal is durable, so that rot in its last group is told from a power cut.

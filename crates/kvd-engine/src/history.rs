@@ -19,13 +19,12 @@ use std::sync::OnceLock;
 use kvd_journal::Jump;
 use kvd_types::{Entry, Error, HistoryItem, Key, Reply, Revision, Rollback};
 
+use crate::current::Current;
 use crate::engine::{Store, Worker};
-use crate::index::{Content, Depth, Hashed, Home, Kept, Past, Record};
-use crate::item::Item;
-use crate::reclaim::Guard;
-use crate::settle;
+use crate::index::{Content, Depth, Kept, Past};
+use crate::mutation::{Demand, Mutation};
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
-use crate::write;
+use crate::{commit, judge, settle};
 
 /// Jumps of revisions that are remembered, the newest ones: there is one for each start after a crash.
 pub(crate) const JUMPS_MAX: usize = 1_000;
@@ -194,35 +193,43 @@ fn item(version: &Kept<'_>) -> HistoryItem {
     HistoryItem { revision: version.revision, gone, size, time_ms }
 }
 
-/// A commit that gives a key what it had at a revision: a new version, with a copy of the old one's record. What to copy is
-/// looked up before, since the room for it is taken before anything is locked; the commit asks that it is still kept.
+/// A commit that gives a key what it had at a revision: a new version, with a copy of the old one's record.
 pub(crate) fn rollback(store: &Store, worker: &mut Worker, rollback: &Rollback<'_>) -> Result<Reply, Error> {
-    let found = entry_at(store, worker, &rollback.key, rollback.to, || store.sequence.last());
-    if found.is_err() || found == Ok(None) {
-        // The newest commits were looked at: see `flusher`.
-        worker.position = store.sequence.last();
+    if !store.keeps_history() {
+        return Err(Error::HistoryOff);
     }
-    let old = found?.ok_or(Error::NoVersion { revision: rollback.to })?;
-    let item = Item::restore(rollback, &old);
-    let committed = write::commit_one(store, worker, item, Some(old.revision))?;
+    let demand = demand(store, worker, rollback);
+    let committed = commit::one(store, worker, &rollback.key, demand, |current, _, demand| {
+        let mutation = restored(store, current, rollback.to)?;
+        judge::one(&rollback.condition, current.alive, store.epoch)?;
+        commit::check_room(demand, Demand::NONE.mutation(&rollback.key, &mutation))?;
+        Ok(Some(mutation))
+    })?;
     worker.counters.sets(1);
     Ok(Reply::RolledBack { revision: committed.revision })
 }
 
-/// The version `old` of a key, under the lock of its home.
-///
-/// # Errors
-/// It is no longer kept.
-pub(crate) fn kept<'g>(
-    store: &Store,
-    home: &Home<'g>,
-    key: Hashed<'_>,
-    old: Revision,
-    guard: &'g Guard<'_>,
-) -> Result<(Record<'g>, Revision), Error> {
-    let past = home.past(&store.index, key, store.sequence.last(), store.depth(), guard);
-    match past.at(old) {
-        Some(Kept { revision, content: Content::Value(record) }) if *revision == old => Ok((*record, old)),
-        _ => Err(Error::VersionDropped { revision: old }),
+/// Room for what a look promises; under the lock it may turn out to be more.
+fn demand(store: &Store, worker: &mut Worker, rollback: &Rollback<'_>) -> Demand {
+    let seen = entry_at(store, worker, &rollback.key, rollback.to, || store.sequence.last());
+    match seen {
+        Ok(Some(entry)) => Demand::NONE.put(&rollback.key, entry.value.len(), entry.content_type.as_ref()),
+        Ok(None) | Err(_) => Demand::NONE,
+    }
+}
+
+/// What a key had at a revision, under the lock of its home: value and content type, without an expiry.
+fn restored(store: &Store, current: &Current<'_>, to: Revision) -> Result<Mutation<'static>, Error> {
+    let (newest, depth) = depth_at(store, store.sequence.last());
+    store.check_known(to, newest)?;
+    let (past, cleared) = current.past(depth);
+    match past.at(to) {
+        Some(Kept { revision, content: Content::Value(record) }) => {
+            let entry = record.entry(*revision);
+            Ok(Mutation::to(Some(&Entry { expires_at_ms: None, ..entry })))
+        }
+        Some(Kept { content: Content::Gone(_), .. }) => Err(Error::NoVersion { revision: to }),
+        None if past.is_cut || to < store.history_begin(depth, cleared) => Err(Error::VersionDropped { revision: to }),
+        None => Err(Error::NoVersion { revision: to }),
     }
 }

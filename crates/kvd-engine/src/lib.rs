@@ -17,9 +17,10 @@
 //! # The door
 //!
 //! [`Engine::execute`] carries out a command. [`Engine::get_with`] shows a value without copying it, [`Engine::get_many`] looks
-//! many keys up with their memory asked for ahead. [`Engine::view`] and [`Engine::update`] are transactions. Each thread that
-//! serves brings a [`Worker`]: its counters, its pin, its retired memory. The engine never sees a socket, and reads no clock,
-//! no randomness and no environment: time comes by [`Engine::tick`], the rest in [`Config`].
+//! many keys up with their memory asked for ahead. [`Engine::view`] and [`Engine::update`] are transactions of many calls, in
+//! which commands are carried out, too ([`View::execute`], [`Update::execute`]). Each thread that serves brings a [`Worker`]: its
+//! counters, its pin, its retired memory. The engine never sees a socket, and reads no clock, no randomness and no environment:
+//! time comes by [`Engine::tick`], the rest in [`Config`].
 //!
 //! # The commit protocol
 //!
@@ -67,6 +68,19 @@
 //! no change to their bucket), that is the state at the highest revision seen. Otherwise it pins a read point, as views do.
 //! Updates lock what they read together with what they write, and ask that nothing they read has changed.
 //!
+//! **What looks before it writes.** A rule ([`Modify`](kvd_types::Modify)) is applied, and a transaction of one request carried
+//! out, under the locks of the homes of all keys it names (`commit`: *decide*). So it is in conflict with nobody, and never tried
+//! again for another's sake. How long the result is shows only there: if it takes more room than was made, all is unlocked, room
+//! is made, and it begins again. The journal gets results, never rules.
+//!
+//! | | reads | writes | a conflict |
+//! |---|---|---|---|
+//! | [`Transaction`](kvd_types::Transaction) | the newest commits, locked | on top, then one commit | never |
+//! | [`Update`] | the state of its revision | on top, then one commit | if what an answer told of has changed |
+//! | [`View`] | the state of its revision | none | never |
+//!
+//! The first two carry out the same commands by the same code (`overlay`).
+//!
 //! **Clear** is a commit on the *root*, the one word above the directory, which is to all keys what a node is to one: a new root
 //! {table, before, since} is installed, and gets its revision inside SEQ. A get resolves it first. Every commit looks inside SEQ
 //! whether the root it began under is still the newest; if not, it begins again (`index/root` draws the states).
@@ -83,6 +97,13 @@
 //! command has which. Snapshots walk the index while it is in use ([`SnapshotRun`]); with the journal's tail they are one
 //! revision.
 //!
+//! # Watching
+//!
+//! [`Engine::watch`] shows every commit from a place on, in order, as far as readers see it. The rounds of the flusher hand on
+//! the batches that the journal was given, and the newest are kept in memory (`changes`): a watch has no queue of its own, so a
+//! slow one costs nothing, and loses its place when that is not kept any more. A store without a journal begins to queue its
+//! commits when the first watch begins.
+//!
 //! # Reclamation
 //!
 //! | state of a record | who can reach it | how it gets there |
@@ -95,24 +116,32 @@
 //! A pin is one plain store to a line of the worker's own; how that can be enough without a fence is told in `reclaim`. Epoch
 //! pins last one call; transactions hold read points, which keep versions of what changes but no epoch.
 
+mod changes;
 mod clear;
+mod commit;
+mod current;
 mod duplicates;
 mod engine;
 mod expire;
 mod flusher;
 mod history;
 mod index;
-mod item;
 mod judge;
+mod moment;
+mod mutation;
+mod one_shot;
+mod overlay;
 mod planted;
 mod read;
 mod reclaim;
 mod recover;
 mod rekey;
 mod room;
+mod rule;
 mod sequence;
 mod settle;
 mod snapshot;
+mod sorted;
 mod stats;
 mod sync;
 mod transaction;
@@ -120,13 +149,15 @@ mod waiting;
 mod walk;
 mod write;
 
+pub use changes::{Change, NotKept, Watch};
 pub use engine::{Config, Engine, Worker};
 pub use flusher::Durability;
+pub use kvd_journal::Place;
 pub use read::Found;
 pub use recover::Loading;
 pub use sequence::{Batch, Visibility};
 pub use snapshot::{SnapshotRun, Snapshotted};
-pub use stats::{Operations, Stats, Totals};
+pub use stats::{Operations, Stats, Totals, Watching};
 pub use transaction::{Update, View};
 pub use waiting::Reached;
 

@@ -70,8 +70,12 @@ pub enum Bug {
     CountedOutsideSeq,
     /// The sizes change by what the reply says: an expired key that is overwritten counts as new.
     CountedByReply,
-    /// Who waits for an answer looks at VISIBLE, and takes the lock to wait afterwards.
+    /// Who waits for an answer, or for a commit, looks first, and takes the lock to wait afterwards.
     CheckedThenRegistered,
+    /// A commit doesn't look inside SEQ whether someone watches by now.
+    QueueNotChecked,
+    /// Who watches is shown commits before they are on disk.
+    WatchedBeforeSync,
     /// What a condition refuses is answered before what it was judged by is on disk.
     RefusedAtOnce,
     /// The begin of an update is answered before what it reads is on disk.
@@ -90,6 +94,12 @@ pub enum Bug {
     SnapshotWithoutPast,
     /// A snapshot gets its name before its last commits are on disk.
     SnapshotNotSynced,
+    /// A rule is applied to what the key held before its home was locked.
+    RuleBeforeLock,
+    /// A result that takes more room than was made for it is committed all the same.
+    RoomByEstimate,
+    /// A transaction's checks are judged before the homes of its keys are locked.
+    ChecksBeforeLock,
 }
 
 #[cfg(any(kvd_loom, kvd_shuttle, feature = "planted"))]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kvd_types::{ContentType, Cursor, Entry, Error, Key, List, Page, PageItem, Reply, Revision};
 
 use crate::engine::{Store, Worker};
-use crate::index::{At, Hashed, Horizon, Reordered, Seen, Version};
+use crate::index::{At, Hashed, Horizon, Newest, Reordered, Seen, Version};
 use crate::planted::{self, Bug};
 use crate::reclaim::Guard;
 use crate::rekey;
@@ -62,7 +62,7 @@ impl<'g> Found<'g> {
     }
 }
 
-fn alive(version: Version<'_>, now_ms: u64) -> bool {
+pub(crate) fn alive(version: Version<'_>, now_ms: u64) -> bool {
     !version.record.is_expired(now_ms)
 }
 
@@ -142,6 +142,14 @@ pub(crate) fn prefetch<'k>(store: &Store, worker: &mut Worker, keys: impl Iterat
 }
 
 pub(crate) fn get(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Reply {
+    let (entry, revision) = peek(store, worker, key);
+    worker.counters.get(entry.is_some());
+    Reply::Got { entry, revision }
+}
+
+/// What a key holds, and its revision, or that at which it was missing. Counts nothing.
+#[inline]
+pub(crate) fn peek(store: &Store, worker: &mut Worker, key: &Key<'_>) -> (Option<Entry>, Revision) {
     let key = store.index.hash(key.as_bytes());
     let guard = worker.reader.pin();
     let mut found = find(store, key, store.sequence.now_ms(), &guard);
@@ -152,10 +160,15 @@ pub(crate) fn get(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Reply {
         found = find(store, key, store.sequence.now_ms(), &guard);
     }
     let entry = found.map(|found| found.entry());
-    drop(guard);
-    worker.counters.get(entry.is_some());
     let revision = entry.as_ref().map_or(missing_at, |entry| entry.revision);
-    Reply::Got { entry, revision }
+    (entry, revision)
+}
+
+/// How long the value of a key is, for an estimate.
+pub(crate) fn value_len(store: &Store, worker: &mut Worker, key: &Key<'_>) -> usize {
+    let guard = worker.reader.pin();
+    let newest = store.index.get(store.index.hash(key.as_bytes()), Newest, &guard);
+    newest.map_or(0, |version| version.record.value_len())
 }
 
 pub(crate) fn multi_get(
@@ -164,7 +177,7 @@ pub(crate) fn multi_get(
     keys: &[Key<'_>],
     require_all: bool,
 ) -> Result<Reply, Error> {
-    let keys: &[Hashed<'_>] = &keys.iter().map(|key| store.index.hash(key.as_bytes())).collect::<Vec<_>>();
+    let keys: &[Hashed<'_>] = &hash_all(store, keys);
     if keys.len() <= COLLECT_KEYS_MAX {
         for _ in 0..COLLECT_ROUNDS {
             let guard = worker.reader.pin();
@@ -175,22 +188,31 @@ pub(crate) fn multi_get(
             }
         }
     }
-    let read_point = ReadPoint::new(store);
+    multi_get_at(store, worker, keys, require_all, ReadPoint::new(store).pinned())
+}
+
+pub(crate) fn hash_all<'k>(store: &Store, keys: &'k [Key<'_>]) -> Vec<Hashed<'k>> {
+    keys.iter().map(|key| store.index.hash(key.as_bytes())).collect()
+}
+
+pub(crate) fn multi_get_at(
+    store: &Store,
+    worker: &mut Worker,
+    keys: &[Hashed<'_>],
+    require_all: bool,
+    pinned: &Pinned,
+) -> Result<Reply, Error> {
     let guard = worker.reader.pin();
-    let found: Vec<_> = read_at(store, keys, read_point.pinned(), &guard);
+    let found: Vec<_> = read_at(store, keys, pinned, &guard);
     let entries = copy(store, &found);
     drop(guard);
-    read_point.pinned().check()?;
-    answer(worker, read_point.pinned().revision, entries?, require_all)
+    // After the read: a version that had to go meanwhile must not look like a key that is missing.
+    pinned.check()?;
+    answer(worker, pinned.revision, entries?, require_all)
 }
 
 /// All keys as of the revision and time of `pinned`.
-pub(crate) fn read_at<'g>(
-    store: &Store,
-    keys: &[Hashed<'_>],
-    pinned: &Pinned,
-    guard: &'g Guard<'_>,
-) -> Vec<Option<Found<'g>>> {
+fn read_at<'g>(store: &Store, keys: &[Hashed<'_>], pinned: &Pinned, guard: &'g Guard<'_>) -> Vec<Option<Found<'g>>> {
     store.index.prefetch(keys, guard);
     let read = |key: &Hashed<'_>| {
         let version = store.index.get(*key, At(pinned.revision), guard)?;

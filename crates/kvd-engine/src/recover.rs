@@ -4,6 +4,7 @@
 //! Nobody else knows the store yet, so keys are put where they belong without a commit each. The sizes are counted from what each
 //! step found and left, as commits do. Where history is kept each step leaves the versions that its commit left.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -11,15 +12,16 @@ use bytes::Bytes;
 use kvd_journal::{
     Chunk, Commit, Content, Disk, Entry, Error, History, Jump, Options, Policy, Recovery, Report, Snapshot, Version,
 };
-use kvd_types::{ContentType, Effect, Reason, Revision};
+use kvd_types::{ContentType, Effect, Revision};
 
+use crate::commit;
 use crate::engine::{Config, Engine, Store, Worker};
 use crate::flusher::Journal;
 use crate::index::{Change, Depth, Draft, Hashed, ReadPoints, Removal};
+use crate::mutation::Mutation;
 use crate::sequence::{Delta, Visibility};
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 use crate::walk::Walk;
-use crate::write;
 
 /// How far a start has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,6 +85,7 @@ impl Engine {
         }
         store.history.resume(begin, jumps);
         store.sequence.resume(writer.last(), writer.now_ms());
+        store.changes.resume(writer.last());
         let journal = Journal::new(writer, options.policy, report.journal_bytes, report.snapshot);
         assert!(store.durable.set(journal).is_ok(), "a store is recovered once");
         Ok((engine, report))
@@ -135,9 +138,8 @@ fn load_chunk(store: &Store, worker: &mut Worker, chunk: Chunk) {
         }
         chunk => {
             for Entry { key, value, content_type, expires_at_ms, revision } in chunk.into_entries() {
-                let put = Put { value: &value, content_type: content_type.as_ref(), expires_at_ms };
-                let told = Told { revision, time_ms: None };
-                apply(store, worker, key.as_bytes(), told, What::Put(put), &mut delta);
+                let put = put(value, content_type, expires_at_ms);
+                apply(store, worker, key.as_bytes(), Told { revision, time_ms: None }, &put, &mut delta);
             }
         }
     }
@@ -166,10 +168,11 @@ fn load_history(store: &Store, worker: &mut Worker, history: History<'static>, d
     };
     let changes: Vec<(Revision, Change)> = versions.iter().rev().map(change).collect();
     let newest = &changes.last().expect("there is one").1;
-    if let Some(draft) = newest.draft() {
-        delta.count(draft.record(), 1);
-    }
-    let expires_at_ms = newest.expires_at_ms();
+    delta.replace(None, newest);
+    let expires_at_ms = match newest {
+        Change::Put(draft) => draft.record().expires_at_ms(),
+        Change::Delete(_) => None,
+    };
     let hashed = store.index.hash(key.as_bytes());
     let guard = worker.reader.pin();
     let home = store.index.lock(store.index.newest(&guard), hashed, &guard);
@@ -182,7 +185,7 @@ fn load_history(store: &Store, worker: &mut Worker, history: History<'static>, d
     let counted = target.account(&store.index, expires_at_ms, &guard);
     drop(home);
     drop(guard);
-    write::after_commit(store, worker, &[hashed][..usize::from(counted)]);
+    commit::after_commit(store, worker, &[hashed][..usize::from(counted)]);
 }
 
 /// A commit, as the effects of it are told of.
@@ -192,17 +195,8 @@ struct Told {
     time_ms: Option<u64>,
 }
 
-/// What a key is to have.
-enum What<'a> {
-    Put(Put<'a>),
-    /// Nothing, for this reason.
-    Gone(Reason),
-}
-
-struct Put<'a> {
-    value: &'a Bytes,
-    content_type: Option<&'a ContentType>,
-    expires_at_ms: Option<u64>,
+fn put(value: Bytes, content_type: Option<ContentType>, expires_at_ms: Option<u64>) -> Mutation<'static> {
+    Mutation::Put { value: Cow::Owned(value), content_type: content_type.map(Cow::Owned), expires_at_ms }
 }
 
 /// One commit of the journal.
@@ -213,11 +207,11 @@ fn replay(store: &Store, worker: &mut Worker, commit: Commit) {
     for effect in effects {
         match effect {
             Effect::Put { key, value, content_type, expires_at_ms } => {
-                let put = Put { value: &value, content_type: content_type.as_ref(), expires_at_ms };
-                apply(store, worker, key.as_bytes(), told, What::Put(put), &mut delta);
+                let put = put(value, content_type, expires_at_ms);
+                apply(store, worker, key.as_bytes(), told, &put, &mut delta);
             }
             Effect::Delete { key, reason } => {
-                apply(store, worker, key.as_bytes(), told, What::Gone(reason), &mut delta);
+                apply(store, worker, key.as_bytes(), told, &Mutation::Delete(reason), &mut delta);
             }
             Effect::Clear => clear(store, worker, revision, &mut delta),
         }
@@ -227,29 +221,18 @@ fn replay(store: &Store, worker: &mut Worker, commit: Commit) {
 }
 
 /// An effect on one key counts unless the key has this revision or a higher one.
-fn apply(store: &Store, worker: &mut Worker, key: &[u8], told: Told, what: What<'_>, delta: &mut Delta) {
+fn apply(store: &Store, worker: &mut Worker, key: &[u8], told: Told, mutation: &Mutation<'_>, delta: &mut Delta) {
     let hashed = store.index.hash(key);
     let guard = worker.reader.pin();
     let home = store.index.lock(store.index.newest(&guard), hashed, &guard);
     let (target, newest) = home.find(&store.index, hashed, &guard);
     let has = target.map_or(Revision(0), |target| target.head_revision(&guard));
-    if has >= told.revision || newest.is_none() && matches!(what, What::Gone(_)) {
+    if has >= told.revision || newest.is_none() && matches!(mutation, Mutation::Delete(_)) {
         return;
     }
     let time_ms = told.time_ms.filter(|_| store.keeps_history());
-    let change = match what {
-        What::Put(Put { value, content_type, expires_at_ms }) => {
-            Change::Put(Draft::new(key, value, content_type, expires_at_ms, time_ms))
-        }
-        What::Gone(reason) => Change::Delete(Removal { reason, time_ms }),
-    };
-    if let Some(newest) = newest {
-        delta.count(newest.record, -1);
-    }
-    if let Some(draft) = change.draft() {
-        delta.count(draft.record(), 1);
-    }
-    let expires_at_ms = change.expires_at_ms();
+    let (change, expires_at_ms) = (mutation.change(key, time_ms), mutation.expires_at_ms());
+    delta.replace(newest.map(|version| version.record), &change);
     let target = target.unwrap_or_else(|| {
         home.reserve(1, &guard);
         home.vacant(&store.index, hashed, &guard)
@@ -268,7 +251,7 @@ fn apply(store: &Store, worker: &mut Worker, key: &[u8], told: Told, what: What<
     let counted = target.account(&store.index, expires_at_ms, &guard);
     drop(home);
     drop(guard);
-    write::after_commit(store, worker, &[hashed][..usize::from(counted)]);
+    commit::after_commit(store, worker, &[hashed][..usize::from(counted)]);
 }
 
 /// Keys that are older than the clear go, with all that is kept of them. Those of a fuzzy snapshot that are newer stay.
@@ -298,12 +281,10 @@ fn erase(store: &Store, worker: &mut Worker, key: &[u8], delta: &mut Delta) {
     let guard = worker.reader.pin();
     let home = store.index.lock(store.index.newest(&guard), hashed, &guard);
     let (Some(target), newest) = home.find(&store.index, hashed, &guard) else { return };
-    if let Some(newest) = newest {
-        delta.count(newest.record, -1);
-    }
+    delta.replace(newest.map(|version| version.record), &Change::Delete(Removal::default()));
     target.erase(&guard, &mut worker.trash);
     let counted = target.account(&store.index, None, &guard);
     drop(home);
     drop(guard);
-    write::after_commit(store, worker, &[hashed][..usize::from(counted)]);
+    commit::after_commit(store, worker, &[hashed][..usize::from(counted)]);
 }

@@ -49,7 +49,8 @@ pub(crate) fn make(store: &Store, worker: &mut Worker, needed: u64) -> Result<()
         if fits(&memory) {
             return Ok(());
         }
-        if more || history::forget_some(store, worker) {
+        // Before anyone loses more than a place in the order of commits, or the past of what is deleted.
+        if more || store.changes.shrink() || history::forget_some(store, worker) {
             continue;
         }
         if memory.held <= store.memory_bytes_max / HELD_SHARE || !store.sequence.revoke_oldest() {
@@ -71,7 +72,9 @@ impl Memory {
         let guard = reader.pin();
         let held = store.index.held_bytes(&guard);
         let index = store.index.bytes(&guard);
-        Memory { used: store.sequence.used_bytes() + index + held + store.collector.retired_bytes(), held }
+        let (retired, watched) = (store.collector.retired_bytes(), store.changes.bytes());
+        let used = store.sequence.used_bytes() + index + held + retired + watched + store.transactions_bytes();
+        Memory { used, held }
     }
 }
 

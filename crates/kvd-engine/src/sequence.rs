@@ -33,7 +33,7 @@ pub enum Visibility {
     WhenDurable,
 }
 
-/// One commit, as the journal gets it.
+/// One commit, as the journal and who watches get it.
 #[derive(Debug)]
 pub struct Batch {
     /// The commit's.
@@ -78,6 +78,8 @@ pub(crate) struct Sequence {
     oldest_pin: AtomicU64,
     /// Bytes of records, for who asks without SEQ.
     used: AtomicU64,
+    /// Whether commits are queued: there is a journal, or someone watches. Stored inside SEQ, and never taken back.
+    queues: AtomicBool,
     visibility: Visibility,
     /// Older versions kept of each key.
     history: usize,
@@ -127,7 +129,7 @@ impl Horizon for Visible<'_> {
 }
 
 impl Sequence {
-    pub(crate) fn new(visibility: Visibility, history: usize, transactions_max: usize) -> Sequence {
+    pub(crate) fn new(visibility: Visibility, history: usize, transactions_max: usize, queues: bool) -> Sequence {
         let pins = Vec::with_capacity(PINS_AT_FIRST);
         let state = State { last: 0, sealed: 0, totals: Totals::default(), pins, transactions: 0, queue: None };
         Sequence {
@@ -137,6 +139,7 @@ impl Sequence {
             now: Padded(AtomicU64::new(0)),
             oldest_pin: AtomicU64::new(u64::MAX),
             used: AtomicU64::new(0),
+            queues: AtomicBool::new(queues),
             visibility,
             history,
             forgotten: AtomicU64::new(0),
@@ -187,6 +190,19 @@ impl Sequence {
     /// No history goes back to this deletion from now on.
     pub(crate) fn forget(&self, deletion: Revision) {
         self.forgotten.fetch_max(deletion.0, Ordering::AcqRel); // pairs with the load in `depth`
+    }
+
+    /// Whether commits are queued. Outside SEQ a hint: `Seq::queues` decides.
+    #[inline]
+    pub(crate) fn queues(&self) -> bool {
+        self.queues.load(Ordering::Relaxed) // a hint, see above
+    }
+
+    /// From now on every commit is queued. Returns the newest one that may not have been.
+    pub(crate) fn start_queueing(&self) -> Revision {
+        let seq = self.enter();
+        self.queues.store(true, Ordering::Relaxed); // SEQ makes it known to who decides, see `Seq::queues`
+        Revision(seq.state.last)
     }
 
     /// Whether versions are kept now, for someone who reads below the newest. A hint: `Seq::keeps_versions` decides.
@@ -328,6 +344,11 @@ impl Seq<'_> {
         self.sequence.now_ms()
     }
 
+    /// Whether this commit must be queued. One that began without knowing begins again.
+    pub(crate) fn queues(&self) -> bool {
+        self.sequence.queues() // stored inside SEQ, where this is
+    }
+
     /// Whether someone may read below the commit that comes next.
     pub(crate) fn keeps_versions(&self) -> bool {
         self.sequence.visibility == Visibility::WhenDurable || self.sequence.history > 0 || !self.state.pins.is_empty()
@@ -369,7 +390,7 @@ impl Seq<'_> {
         revision
     }
 
-    /// Queues a commit for the journal, if there is one.
+    /// Queues a commit for the journal and for who watches, if there is one.
     pub(crate) fn queue(&mut self, batch: Option<Box<Batch>>, revision: Revision) {
         if let Some(mut batch) = batch {
             batch.revision = revision;

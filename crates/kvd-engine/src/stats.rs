@@ -17,8 +17,19 @@ pub struct Stats {
     pub totals: Totals,
     /// The newest commit.
     pub revision: Revision,
+    /// Who watches the store's commits.
+    pub watching: Watching,
     /// How often keys were found to collide by intent, and moved to where that is of no use.
     pub rekeyed: u64,
+}
+
+/// Who watches the store's commits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watching {
+    /// Watches there are now.
+    pub watches: u64,
+    /// Watches that lost their place since the process began: they were slower than the commits.
+    pub lagged: u64,
 }
 
 /// Sizes of what is stored.
@@ -38,12 +49,17 @@ pub struct Totals {
     pub history_bytes: u64,
     /// Unlinked, and not freed yet because a reader may still look at it.
     pub retired_bytes: u64,
+    /// The newest commits, kept for who watches. What of them the store has as well is counted twice.
+    pub watch_bytes: u64,
+    /// What open read-write transactions remember of keys and values.
+    pub transactions_bytes: u64,
 }
 
 impl Totals {
     /// Everything together.
     pub fn memory_bytes(&self) -> u64 {
-        self.data_bytes() + self.index_bytes + self.history_bytes + self.retired_bytes
+        let beside = self.history_bytes + self.retired_bytes + self.watch_bytes + self.transactions_bytes;
+        self.data_bytes() + self.index_bytes + beside
     }
 
     /// The newest versions.
@@ -169,6 +185,14 @@ impl Counters {
         add(&self.line.delete_misses, misses);
     }
 
+    /// A transaction was committed.
+    pub(crate) fn tally(&mut self, tally: &Tally) {
+        self.gets(tally.hits, tally.misses);
+        self.sets(tally.sets);
+        self.deletes(tally.deletes, tally.delete_misses);
+        self.rejected_keys(tally.rejected);
+    }
+
     /// `keys` keys were removed because their time had come.
     pub(crate) fn expired(&mut self, keys: usize) {
         add(&self.line.expired, keys);
@@ -176,14 +200,7 @@ impl Counters {
 
     /// `command` was refused: counts its keys if it is a write.
     pub(crate) fn rejected(&mut self, command: &Command<'_>) {
-        let keys = match command {
-            Command::Set(_) | Command::Delete(_) | Command::Rollback(_) => 1,
-            Command::MultiSet { sets } => sets.len(),
-            Command::MultiDelete { deletes, .. } => deletes.len(),
-            Command::Get { .. } | Command::MultiGet { .. } | Command::List(_) | Command::Clear => 0,
-            Command::GetAt { .. } | Command::History { .. } => 0,
-        };
-        self.rejected_keys(keys);
+        self.rejected_keys(keys_written(command));
     }
 
     /// A write of `keys` keys was refused.
@@ -197,6 +214,42 @@ impl Drop for Counters {
         let mut state = lock(&self.registry);
         state.live.retain(|line| !Arc::ptr_eq(line, &self.line));
         self.line.add_to(&mut state.gone);
+    }
+}
+
+/// What the commands of a transaction have done, until it is known whether they count.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) hits: usize,
+    pub(crate) misses: usize,
+    pub(crate) sets: usize,
+    pub(crate) deletes: usize,
+    pub(crate) delete_misses: usize,
+    pub(crate) rejected: usize,
+}
+
+impl Tally {
+    /// A key that was asked for had a value, or had none.
+    pub(crate) fn get(&mut self, is_hit: bool) {
+        *(if is_hit { &mut self.hits } else { &mut self.misses }) += 1;
+    }
+}
+
+/// Keys that `command` would change.
+pub(crate) fn keys_written(command: &Command<'_>) -> usize {
+    match command {
+        Command::Set(_) | Command::Delete(_) | Command::Modify(_) | Command::Transfer(_) | Command::Rollback(_) => 1,
+        Command::MultiSet { sets } => sets.len(),
+        Command::MultiDelete { deletes, .. } => deletes.len(),
+        Command::Transaction(transaction) => transaction.commands.iter().map(keys_written).sum(),
+        Command::Get { .. }
+        | Command::Peek { .. }
+        | Command::MultiGet { .. }
+        | Command::List(_)
+        | Command::ListSorted(_)
+        | Command::GetAt { .. }
+        | Command::History { .. }
+        | Command::Clear => 0,
     }
 }
 

@@ -1,18 +1,25 @@
 //! Transactions: views, which read the state of one revision, and updates, which commit only if nothing they have read was
-//! changed since. Owns what a transaction remembers; how it is committed is `write`'s.
+//! changed since. Owns what a transaction remembers; what a command means in it is `overlay`'s, how it is committed `commit`'s.
+//!
+//! Whatever an answer tells of a key, that it was there or was not, is a read: the commit asks that it still holds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kvd_types::{Command, Condition, Delete, Entry, Error, ItemFailure, Key, List, Page, Revision, Set, Ttl};
+use kvd_types::{Command, Condition, Delete, Entry, Error, Key, List, Page, Reply, Revision, Set};
 
+use crate::commit::{self, Committed};
+use crate::current::Current;
 use crate::engine::{Engine, Store, Worker};
 use crate::index::{At, Newest};
-use crate::item::{Item, Operation};
+use crate::moment::Moment;
+use crate::mutation::Demand;
+use crate::overlay::{self, Overlay, Write};
 use crate::planted::{self, Bug};
-use crate::read;
 use crate::sequence::Pinned;
-use crate::write::{self, Committed};
+use crate::stats::Tally;
+use crate::sync::Ordering;
+use crate::{judge, one_shot, read, room, sorted};
 
 /// A read point, given up when it is dropped.
 struct Point {
@@ -74,6 +81,30 @@ impl View {
         self.0.pinned.revision
     }
 
+    /// Carries out a command that reads.
+    ///
+    /// # Errors
+    /// As outside a transaction; [`Error::SnapshotTooOld`] when the versions of this revision had to go;
+    /// [`Error::NotInTransaction`] for one that writes.
+    pub fn execute(&self, engine: &Engine, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
+        let store = self.0.store(engine, worker);
+        worker.position = Revision(0);
+        store.limits.check(command)?;
+        match command {
+            Command::Get { key } => Ok(Reply::Got { entry: self.get(engine, worker, key)?, revision: self.revision() }),
+            Command::Peek { key } => Ok(Reply::Got { entry: self.0.read(worker, key)?, revision: self.revision() }),
+            Command::MultiGet { keys, require_all } => {
+                read::multi_get_at(store, worker, &read::hash_all(store, keys), *require_all, &self.0.pinned)
+            }
+            Command::List(list) => self.list(engine, worker, list).map(Reply::Page),
+            Command::ListSorted(list) => sorted::list_at(store, worker, list, &self.0.pinned).map(Reply::SortedPage),
+            _ => {
+                worker.counters.rejected(command);
+                Err(Error::NotInTransaction { what: "a read-only transaction takes no writes: begin a read-write one" })
+            }
+        }
+    }
+
     /// The value of a key.
     ///
     /// # Errors
@@ -99,8 +130,9 @@ pub struct Update {
     point: Point,
     /// Every key that was read or is to be written.
     keys: BTreeMap<Key<'static>, Remembered>,
-    /// Their lengths and those of the values to be written, together.
-    bytes: usize,
+    memory: Memory,
+    /// What the commit counts.
+    tally: Tally,
 }
 
 /// What an update knows of a key.
@@ -110,26 +142,34 @@ struct Remembered {
     read: Option<Condition>,
     /// The newest own write.
     write: Option<Write>,
+    /// It was deleted without a look: whether it was there shows at the commit.
+    is_deleted_unseen: bool,
 }
 
-/// What is to happen to a key.
-enum Write {
-    Put(Set<'static>),
-    Delete,
+/// The lengths of the keys an update knows and of the values it is to write, together; the store counts them too.
+struct Memory {
+    store: Arc<Store>,
+    bytes: usize,
 }
 
-impl Write {
-    fn value_len(&self) -> usize {
-        match self {
-            Write::Put(set) => set.value.len(),
-            Write::Delete => 0,
-        }
+impl Memory {
+    fn set(&mut self, bytes: usize) {
+        let change = (bytes as u64).wrapping_sub(self.bytes as u64);
+        self.store.transactions_bytes.fetch_add(change, Ordering::Relaxed); // a count that stands for nothing but itself
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 
 impl Update {
     pub(crate) fn begin(store: &Arc<Store>) -> Result<Update, Error> {
-        Ok(Update { point: Point::begin(store, true)?, keys: BTreeMap::new(), bytes: 0 })
+        let memory = Memory { store: Arc::clone(store), bytes: 0 };
+        Ok(Update { point: Point::begin(store, true)?, keys: BTreeMap::new(), memory, tally: Tally::default() })
     }
 
     /// The revision that is read.
@@ -142,105 +182,117 @@ impl Update {
         if planted::is_at_disk(Bug::BeginAtOnce) { Revision(0) } else { self.revision() }
     }
 
+    /// Carries out a command on what this transaction sees: its revision, and its own writes on top. What the answer tells of is
+    /// remembered, and must still hold at the commit. A command that fails has changed nothing.
+    ///
+    /// # Errors
+    /// As outside a transaction; [`Error::SnapshotTooOld`] when the versions of this revision had to go;
+    /// [`Error::NotInTransaction`] for lists, clears and transactions; a limit is broken by all that is to be remembered.
+    pub fn execute(&mut self, engine: &Engine, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
+        let store = self.point.store(engine, worker);
+        worker.position = self.position();
+        let result = self.run(store, worker, command);
+        if result.is_err() {
+            worker.counters.rejected(command);
+        }
+        result
+    }
+
+    fn run(&mut self, store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
+        store.limits.check(command)?;
+        let needed = one_shot::demand(std::slice::from_ref(command)).memory_bytes;
+        if needed > 0 {
+            room::make(store, worker, needed)?;
+        }
+        let tally = self.tally;
+        let mut session = Session { update: self, worker, replaced: Vec::new() };
+        let result = overlay::execute(&mut session, store, command);
+        let replaced = session.replaced;
+        if result.is_ok() {
+            let Tally { hits, misses, .. } = self.tally;
+            worker.counters.gets(hits, misses);
+            self.tally = Tally { hits: 0, misses: 0, ..self.tally };
+        } else {
+            self.tally = tally;
+            replaced.into_iter().rev().for_each(|(key, write)| self.put_back(&key, write));
+        }
+        result
+    }
+
     /// The value of a key: this transaction's own, or that of its revision.
     ///
     /// # Errors
-    /// [`Error::SnapshotTooOld`] when the versions of this revision had to go; a limit is broken, since what was read is
-    /// remembered.
+    /// As `execute`.
     pub fn get(&mut self, engine: &Engine, worker: &mut Worker, key: &Key<'_>) -> Result<Option<Entry>, Error> {
-        self.point.store(engine, worker);
-        worker.position = self.position();
-        let own = match self.keys.get(key).and_then(|remembered| remembered.write.as_ref()) {
-            None => None,
-            Some(Write::Delete) => Some(None),
-            Some(Write::Put(set)) => Some(Some(set.clone())),
-        };
-        let entry = match own {
-            None => self.read(worker, key)?,
-            Some(None) => None,
-            Some(Some(set)) => self.own_entry(worker, set)?,
-        };
-        worker.counters.get(entry.is_some());
-        Ok(entry)
-    }
-
-    /// A key as of the read point, which the commit will ask for again.
-    fn read(&mut self, worker: &mut Worker, key: &Key<'_>) -> Result<Option<Entry>, Error> {
-        let bytes = self.room_for(key, 0, 0)?;
-        let entry = self.point.read(worker, key)?;
-        let condition = entry.as_ref().map_or(Condition::Absent, |entry| Condition::Revision(entry.revision));
-        if !(entry.is_none() && planted::is(Bug::AbsentNotRead)) {
-            self.keys.entry(key.borrow().into_owned()).or_default().read = Some(condition);
-            self.bytes = bytes;
+        match self.execute(engine, worker, &Command::Get { key: key.borrow() })? {
+            Reply::Got { entry, .. } => Ok(entry),
+            other => unreachable!("{other:?} answers no get"),
         }
-        Ok(entry)
     }
 
-    /// A value that is not committed yet, as its own transaction sees it: at its time, and with the expiry that it keeps.
-    fn own_entry(&mut self, worker: &mut Worker, set: Set<'static>) -> Result<Option<Entry>, Error> {
-        let now_ms = self.point.pinned.now_ms;
-        let expires_at_ms = match set.ttl {
-            Ttl::None => None,
-            Ttl::Keep => self.read(worker, &set.key)?.and_then(|entry| entry.expires_at_ms),
-            Ttl::Ms(ms) => Some(now_ms.saturating_add(ms)),
-            Ttl::At(at) => Some(at),
-        };
-        let entry =
-            Entry { value: set.value, content_type: set.content_type, expires_at_ms, revision: self.revision() };
-        Ok(expires_at_ms.is_none_or(|at| at > now_ms).then_some(entry))
-    }
-
-    /// Gives a key a value when this commits.
+    /// Gives a key a value when this commits. Unlike the command it doesn't look, so it is in conflict with nobody.
     ///
     /// # Errors
-    /// A limit is broken; or the set has a condition, which a transaction expresses by reading.
-    pub fn set(&mut self, mut set: Set<'static>) -> Result<(), Error> {
+    /// A limit is broken; or the set has a condition, which takes a look.
+    pub fn set(&mut self, set: Set<'static>) -> Result<(), Error> {
         if set.condition != Condition::Always {
-            let what = "a set inside a transaction takes no condition: read the key, and the commit asks that it did not change";
-            return Err(Error::NotInTransaction { what });
+            return Err(Error::NotInTransaction {
+                what: "a set with a condition takes a look: execute it as a command",
+            });
         }
         self.point.store.limits.check(&Command::Set(set.clone()))?;
-        if set.ttl == Ttl::Keep {
-            set.ttl = self.kept(&set.key);
-        }
-        self.write(set.key.clone(), Write::Put(set))
+        let write = Write::set(&set).after(self.own(&set.key), self.moment());
+        self.write(&set.key, write)?;
+        self.tally.sets += 1;
+        Ok(())
     }
 
-    /// Removes a key when this commits.
+    /// Removes a key when this commits. Unlike the command it doesn't look, so it is in conflict with nobody.
     ///
     /// # Errors
     /// A limit is broken.
     pub fn delete(&mut self, key: Key<'static>) -> Result<(), Error> {
         self.point.store.limits.check(&Command::Delete(Delete::new(key.borrow())))?;
-        self.write(key, Write::Delete)
-    }
-
-    /// What a set of `key` keeps: the expiry of an own write before it, or else that of the store, which the commit finds.
-    fn kept(&self, key: &Key<'_>) -> Ttl {
-        match self.keys.get(key).and_then(|remembered| remembered.write.as_ref()) {
-            None => Ttl::Keep,
-            Some(Write::Delete) => Ttl::None,
-            Some(Write::Put(Set { ttl: Ttl::At(at), .. })) if *at <= self.point.pinned.now_ms => Ttl::None,
-            Some(Write::Put(Set { ttl: Ttl::Ms(0), .. })) => Ttl::None,
-            Some(Write::Put(set)) => set.ttl,
+        let before = self.write(&key, Write::Delete)?;
+        self.tally.deletes += 1;
+        match before {
+            Some(before) => self.tally.delete_misses += usize::from(!before.is_alive(self.moment())),
+            None => self.keys.entry(key).or_default().is_deleted_unseen = true,
         }
+        Ok(())
     }
 
-    fn write(&mut self, key: Key<'static>, write: Write) -> Result<(), Error> {
-        let before = self.keys.get(&key).and_then(|remembered| remembered.write.as_ref());
-        let bytes = self.room_for(&key, before.map_or(0, Write::value_len), write.value_len())?;
-        self.keys.entry(key).or_default().write = Some(write);
-        self.bytes = bytes;
-        Ok(())
+    fn own(&self, key: &Key<'_>) -> Option<&Write> {
+        self.keys.get(key.as_bytes())?.write.as_ref()
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::new(&self.point.store, self.point.pinned.now_ms)
+    }
+
+    /// Returns the own write that was to come until now.
+    fn write(&mut self, key: &Key<'_>, write: Write) -> Result<Option<Write>, Error> {
+        let before = self.own(key).map_or(0, Write::value_len);
+        let bytes = self.room_for(key, before, write.value_len())?;
+        self.memory.set(bytes);
+        Ok(self.keys.entry(key.borrow().into_owned()).or_default().write.replace(write))
+    }
+
+    /// Takes an own write back.
+    fn put_back(&mut self, key: &Key<'_>, write: Option<Write>) {
+        let remembered = self.keys.get_mut(key.as_bytes()).expect("it was written");
+        let after = write.as_ref().map_or(0, Write::value_len);
+        let before = std::mem::replace(&mut remembered.write, write).map_or(0, |write| write.value_len());
+        self.memory.set(self.memory.bytes - before + after);
     }
 
     /// What a transaction remembers is bounded as a batch is. Returns what it comes to in bytes with this key, and when a value
     /// to be written changes its length.
     fn room_for(&self, key: &Key<'_>, before: usize, after: usize) -> Result<usize, Error> {
         let limits = &self.point.store.limits;
-        let is_new = !self.keys.contains_key(key);
+        let is_new = !self.keys.contains_key(key.as_bytes());
         limits.check_batch_items(self.keys.len() + usize::from(is_new))?;
-        let bytes = self.bytes - before + after + if is_new { key.len() } else { 0 };
+        let bytes = self.memory.bytes - before + after + if is_new { key.len() } else { 0 };
         limits.check_batch_bytes(bytes)?;
         Ok(bytes)
     }
@@ -254,51 +306,105 @@ impl Update {
         let store = self.point.store(engine, worker);
         let revision = self.revision();
         worker.position = self.position();
-        let puts = self.keys.values().filter(|key| matches!(key.write, Some(Write::Put(_)))).count();
-        let deletes = self.keys.values().filter(|key| matches!(key.write, Some(Write::Delete))).count();
         let readable = self.point.pinned.check();
+        let Update { point, keys, memory, mut tally } = self;
         // What was read is judged by its revision: nothing is read here any more, and nothing kept that the commit replaces.
-        drop(self.point);
-        if puts + deletes == 0 {
-            return readable.map(|()| revision);
-        }
-        let committed = readable.and_then(|()| commit(store, worker, &self.keys));
+        drop((point, memory));
+        let has_writes = keys.values().any(|remembered| remembered.write.is_some());
+        let committed = match readable {
+            Ok(()) if has_writes => commit(store, worker, &keys, &mut tally).map(|committed| committed.revision),
+            other => other.map(|()| revision),
+        };
         worker.trash.tidy();
-        match &committed {
-            Ok(committed) => {
-                worker.counters.sets(puts);
-                // Every put changes its key, a delete only one that is there.
-                worker.counters.deletes(deletes, puts + deletes - committed.changed);
-            }
-            Err(_) => worker.counters.rejected_keys(puts + deletes),
+        match committed {
+            Ok(_) => worker.counters.tally(&tally),
+            Err(_) => worker.counters.rejected_keys(tally.sets + tally.deletes),
         }
-        committed.map(|committed| committed.revision)
+        committed
     }
 }
 
 /// A key that was read and is written is judged by its read, and changed by its write.
-fn commit(store: &Store, worker: &mut Worker, keys: &BTreeMap<Key<'_>, Remembered>) -> Result<Committed, Error> {
-    let item = |(key, remembered)| {
-        let Remembered { read, write }: &Remembered = remembered;
-        let condition = read.as_ref().unwrap_or(&Condition::Always);
-        let operation = match write {
-            Some(Write::Put(set)) => Item::put(set).operation,
-            Some(Write::Delete) => Operation::Delete,
-            None => Operation::Check,
+fn commit(
+    store: &Store,
+    worker: &mut Worker,
+    keys: &BTreeMap<Key<'_>, Remembered>,
+    tally: &mut Tally,
+) -> Result<Committed, Error> {
+    let (names, remembered): (Vec<&Key<'_>>, Vec<&Remembered>) = keys.iter().unzip();
+    let demand = keys.iter().fold(Demand::NONE, |demand, (key, remembered)| match &remembered.write {
+        Some(Write::Put { value, content_type, .. }) => demand.put(key, value.len(), content_type.as_ref()),
+        Some(Write::Delete) => demand.delete(key),
+        None => demand,
+    });
+    let alone = planted::is(Bug::ReadSetUnlocked)
+        .then(|| remembered.iter().position(|remembered| remembered.write.is_some()).unwrap_or(0));
+    let expired_too = planted::is(Bug::ExpiredNotSeen);
+    let mut missed = 0;
+    let committed = commit::many_locking(store, worker, &names, alone, demand, |current, moment, _| {
+        let is_changed = |at: &usize| {
+            let held = if expired_too { current[*at].newest } else { current[*at].alive };
+            remembered[*at].read.as_ref().is_some_and(|read| !judge::holds(read, held, store.epoch))
         };
-        Item { key, condition, operation }
-    };
-    let items: Vec<Item<'_>> = keys.iter().map(item).collect();
-    write::commit_many(store, worker, &items, false).map_err(|error| conflict(error, &items))
+        let changed = (0..names.len()).filter(is_changed);
+        let changed: Vec<Key<'static>> = changed.map(|at| names[at].borrow().into_owned()).collect();
+        if !changed.is_empty() {
+            return Err(Error::Conflict { keys: changed }.into());
+        }
+        let pairs = || remembered.iter().zip(current);
+        missed =
+            pairs().filter(|(remembered, current)| remembered.is_deleted_unseen && current.alive.is_none()).count();
+        let mutation = |(remembered, current): (&&Remembered, &Current<'_>)| {
+            remembered.write.as_ref()?.mutation(current.alive, moment)
+        };
+        Ok(pairs().map(mutation).enumerate().filter_map(|(at, mutation)| Some((at, mutation?))).collect())
+    })?;
+    tally.delete_misses += missed;
+    Ok(committed)
 }
 
-/// In a transaction a condition that no longer holds is a conflict.
-fn conflict(error: Error, items: &[Item<'_>]) -> Error {
-    match error {
-        Error::PreconditionFailed { failures, .. } => {
-            let key = |failure: &ItemFailure| items[failure.index].key.borrow().into_owned();
-            Error::Conflict { keys: failures.iter().map(key).collect() }
+/// An update while it carries out a command.
+struct Session<'a> {
+    update: &'a mut Update,
+    worker: &'a mut Worker,
+    /// Own writes as they were before the command, oldest first.
+    replaced: Vec<(Key<'static>, Option<Write>)>,
+}
+
+impl Overlay for Session<'_> {
+    fn moment(&self) -> Moment {
+        self.update.moment()
+    }
+
+    /// Own writes count as of the revision that is read: an answer tells it, and a condition may ask for what was told.
+    fn revision(&self) -> Revision {
+        self.update.revision()
+    }
+
+    /// A key as of the read point, which the commit will ask for again.
+    fn below(&mut self, key: &Key<'_>) -> Result<Option<Entry>, Error> {
+        let update = &mut *self.update;
+        let bytes = update.room_for(key, 0, 0)?;
+        let entry = update.point.read(self.worker, key)?;
+        let condition = entry.as_ref().map_or(Condition::Absent, |entry| Condition::Revision(entry.revision));
+        if !(entry.is_none() && planted::is(Bug::AbsentNotRead)) {
+            update.keys.entry(key.borrow().into_owned()).or_default().read = Some(condition);
+            update.memory.set(bytes);
         }
-        other => other,
+        Ok(entry)
+    }
+
+    fn own(&self, key: &Key<'_>) -> Option<&Write> {
+        self.update.own(key)
+    }
+
+    fn put_on_top(&mut self, key: &Key<'_>, write: Write) -> Result<(), Error> {
+        let before = self.update.write(key, write)?;
+        self.replaced.push((key.borrow().into_owned(), before));
+        Ok(())
+    }
+
+    fn tally(&mut self) -> &mut Tally {
+        &mut self.update.tally
     }
 }

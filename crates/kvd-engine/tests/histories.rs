@@ -128,7 +128,7 @@ fn transaction(engine: &Engine, worker: &mut Worker, numbers: &mut Numbers, uniq
     let mut keys = [numbers.below(KEYS), numbers.below(KEYS), numbers.below(KEYS)].to_vec();
     keys.sort_unstable();
     keys.dedup();
-    match numbers.below(6) {
+    match numbers.below(8) {
         0 | 1 => {
             let writes: Writes = keys.iter().map(|number| (*number, Some(unique))).collect();
             let sets = keys.iter().map(|number| Set::new(key(*number), value(unique))).collect();
@@ -164,6 +164,7 @@ fn transaction(engine: &Engine, worker: &mut Worker, numbers: &mut Numbers, uniq
             let transaction = committed(None, Mode::View, reads, vec![]);
             Transaction { read_revision: Some(view.revision().0), ..transaction }
         }
+        5 | 6 => one_shot(engine, worker, &keys, unique),
         _ => {
             let mut update = engine.update().unwrap();
             let begun = update.revision();
@@ -185,6 +186,31 @@ fn transaction(engine: &Engine, worker: &mut Worker, numbers: &mut Numbers, uniq
             Transaction { mode: Mode::Update, outcome, read_revision: Some(begun.0), reads, writes }
         }
     }
+}
+
+/// Reads all keys and writes the first, if the last is there; otherwise it reads alone.
+fn one_shot(engine: &Engine, worker: &mut Worker, keys: &[u64], unique: u64) -> Transaction {
+    let gets = || keys.iter().map(|number| Command::Get { key: key(*number) });
+    let set = Command::Set(Set::new(key(keys[0]), value(unique)));
+    let check = Check { key: key(keys[keys.len() - 1]), condition: Condition::Exists };
+    let command = Command::Transaction(kvd_types::Transaction {
+        checks: vec![check],
+        commands: gets().chain([set]).collect(),
+        otherwise: Some(gets().collect()),
+        on_failure: OnFailure::Abort,
+    });
+    let Ok(Reply::Transaction { revision, failed_checks, replies }) = engine.execute(worker, &command) else {
+        panic!("it has another branch")
+    };
+    let read = |(number, reply): (&u64, &Result<Reply, Error>)| match reply {
+        Ok(Reply::Got { entry, .. }) => (*number, entry.as_ref().map(version)),
+        other => panic!("{other:?}"),
+    };
+    let reads = keys.iter().zip(&replies).map(read).collect();
+    if failed_checks.is_empty() {
+        return committed(Some(revision), Mode::OneShot, reads, vec![(keys[0], Some(unique))]);
+    }
+    Transaction { read_revision: Some(revision.0), ..committed(None, Mode::OneShot, reads, vec![]) }
 }
 
 #[test]

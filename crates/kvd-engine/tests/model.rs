@@ -145,6 +145,10 @@ impl Model {
             Command::GetAt { .. } | Command::History { .. } | Command::Rollback(_) => {
                 unreachable!("no history is kept")
             }
+            Command::ListSorted(_) => unreachable!("`sorted` has a model of these"),
+            Command::Peek { .. } | Command::Modify(_) | Command::Transfer(_) | Command::Transaction(_) => {
+                unreachable!("`transactions` has a model of these")
+            }
             Command::Clear => {
                 let deleted = self.entries.len() as u64;
                 self.entries.clear();

@@ -113,7 +113,7 @@ impl World {
 
     fn put(&mut self, key: &Key<'_>, value: Bytes, ttl: Ttl) {
         let expires_at_ms = match ttl {
-            Ttl::None => None,
+            Ttl::None | Ttl::Default => None,
             Ttl::Keep => alive(&self.state, self.now_ms, key).and_then(|stored| stored.expires_at_ms),
             Ttl::Ms(ms) => Some(self.now_ms + ms),
             Ttl::At(at) => Some(at),

@@ -7,29 +7,17 @@
 use bytes::{Buf, BufMut, Bytes};
 use kvd_types::{ContentType, Effect, Key, Reason, Revision};
 
+use crate::batch_size::{BatchSize, TIME_BYTES, TooLarge};
 use crate::room::Reservation;
 
 /// What stands before the effects of a batch: its revision, their bytes, their count.
 pub(crate) const BATCH_HEAD_BYTES: usize = 16;
-
-/// Most bytes of a batch, so that a group with it has a length of 32 bits.
-const BATCH_BYTES_MAX: usize = 1 << 31;
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const CLEAR: u8 = 3;
 /// Stands before the effects of a commit whose time is kept.
 const TIME: u8 = 4;
-
-/// What a put takes beside key, content type and value, with an expiry.
-const PUT_BYTES_MAX: usize = 20;
-
-/// What a delete takes beside its key.
-const DELETE_BYTES: usize = 8;
-
-const CLEAR_BYTES: usize = 4;
-
-const TIME_BYTES: usize = 12;
 
 /// Values from this size on are not copied.
 const SHARED_BYTES_MIN: usize = 16 << 10;
@@ -52,25 +40,11 @@ pub struct Commit {
 #[derive(Debug)]
 pub struct Encoded {
     /// Room for the head, then the effects without the large values.
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// The large values, shared with whoever else has them: each with where in `bytes` it stands.
-    shared: Vec<(usize, Bytes)>,
+    pub(crate) shared: Vec<(usize, Bytes)>,
     /// All of it, in bytes.
     len: usize,
-}
-
-/// How long a batch becomes at most: told before a commit has looked at anything, so that room can be taken first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchSize(usize);
-
-/// A commit that no group can hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a commit comes to {actual} bytes in the journal, which takes up to {max}: split it")]
-pub struct TooLarge {
-    /// What a batch may come to, in bytes.
-    pub max: usize,
-    /// What it comes to, in bytes.
-    pub actual: usize,
 }
 
 /// A commit on its way into the journal.
@@ -82,48 +56,6 @@ pub struct Batch {
     pub encoded: Encoded,
     /// The room it takes.
     pub reservation: Reservation,
-}
-
-impl BatchSize {
-    /// A batch without effects.
-    pub const EMPTY: BatchSize = BatchSize(BATCH_HEAD_BYTES);
-
-    /// With a put of these lengths, with an expiry.
-    #[must_use]
-    pub fn put(self, key_len: usize, value_len: usize, content_type_len: usize) -> BatchSize {
-        BatchSize(self.0.saturating_add(PUT_BYTES_MAX + key_len + content_type_len).saturating_add(value_len))
-    }
-
-    /// With a delete.
-    #[must_use]
-    pub fn delete(self, key_len: usize) -> BatchSize {
-        BatchSize(self.0.saturating_add(DELETE_BYTES + key_len))
-    }
-
-    /// With a clear.
-    #[must_use]
-    pub fn clear(self) -> BatchSize {
-        BatchSize(self.0.saturating_add(CLEAR_BYTES))
-    }
-
-    /// With the time.
-    #[must_use]
-    pub fn timed(self) -> BatchSize {
-        BatchSize(self.0.saturating_add(TIME_BYTES))
-    }
-
-    /// Whether [`Encoded::new`] takes it.
-    ///
-    /// # Errors
-    /// [`TooLarge`] otherwise.
-    pub fn check(self) -> Result<(), TooLarge> {
-        if self.0 >= BATCH_BYTES_MAX { Err(TooLarge { max: BATCH_BYTES_MAX, actual: self.0 }) } else { Ok(()) }
-    }
-
-    /// In bytes.
-    pub fn bytes(self) -> usize {
-        self.0
-    }
 }
 
 impl Encoded {
@@ -159,23 +91,33 @@ impl Encoded {
             count += 1;
         }
         let len = bytes.len() + shared_len;
-        BatchSize(len).check()?;
+        BatchSize::of(len).check()?;
         let length = u32_len(len - BATCH_HEAD_BYTES);
         bytes[8..12].copy_from_slice(&length.to_le_bytes());
         bytes[12..16].copy_from_slice(&count.to_le_bytes());
         Ok(Encoded { bytes, shared, len })
     }
 
-    /// The effects that were encoded.
-    pub fn effects(&self) -> Vec<Effect<'static>> {
-        let bytes: Vec<u8> = self.parts().flatten().copied().collect();
-        let batch = decode_batch(&mut &bytes[..]).expect("it was encoded here");
-        batch.expect("a batch has a head").effects
+    /// How many effects it has.
+    pub fn count(&self) -> usize {
+        let count = self.bytes[12..16].try_into().expect("four bytes");
+        u32::from_le_bytes(count) as usize - usize::from(self.time_bytes() > 0)
+    }
+
+    /// What stands before its effects: its time, if that is kept.
+    pub(crate) fn time_bytes(&self) -> usize {
+        if self.bytes.get(BATCH_HEAD_BYTES) == Some(&TIME) { TIME_BYTES } else { 0 }
     }
 
     /// Its size.
     pub fn size(&self) -> BatchSize {
-        BatchSize(self.len)
+        BatchSize::of(self.len)
+    }
+
+    /// Memory that it holds, in bytes, large values included.
+    pub fn memory_bytes(&self) -> usize {
+        let shared_len = self.len - self.bytes.len();
+        size_of::<Encoded>() + self.bytes.capacity() + self.shared.capacity() * size_of::<(usize, Bytes)>() + shared_len
     }
 
     /// Its bytes in the journal, without what surrounds a group.
@@ -297,6 +239,51 @@ fn decode_time(from: &mut &[u8]) -> Result<u64, &'static str> {
 /// # Errors
 /// What is wrong with it, although its checksum is right.
 pub(crate) fn decode_effect(from: &mut &[u8]) -> Result<Effect<'static>, &'static str> {
+    let effect = decode_effect_head(from)?;
+    // Copied: a slice of the group would keep all of the group's bytes for as long as this value lives.
+    let value = |len| take(from, len).map(Bytes::copy_from_slice);
+    effect.with_value(value).map(Effect::into_owned)
+}
+
+/// An effect as it lies in its batch, but for the value of a put, which follows.
+pub(crate) enum EffectHead<'a> {
+    Put { key: &'a [u8], content_type: &'a [u8], expires_at_ms: Option<u64>, value_len: usize },
+    Delete { key: &'a [u8], reason: Reason },
+    Clear,
+}
+
+impl<'a> EffectHead<'a> {
+    /// None for what is on all keys.
+    pub(crate) fn key(&self) -> Option<&'a [u8]> {
+        match self {
+            EffectHead::Put { key, .. } | EffectHead::Delete { key, .. } => Some(key),
+            EffectHead::Clear => None,
+        }
+    }
+
+    /// The whole effect; `value` is asked for a put's, by its length.
+    pub(crate) fn with_value(
+        self,
+        value: impl FnOnce(usize) -> Result<Bytes, &'static str>,
+    ) -> Result<Effect<'a>, &'static str> {
+        let decode_key = |key: &'a [u8]| Key::new(key).map_err(|_| "a key is too long");
+        match self {
+            EffectHead::Put { key, content_type, expires_at_ms, value_len } => {
+                let key = decode_key(key)?;
+                let content_type = match content_type {
+                    [] => None,
+                    text => Some(ContentType::new(text).map_err(|_| "a content type can't be one")?),
+                };
+                Ok(Effect::Put { key, value: value(value_len)?, content_type, expires_at_ms })
+            }
+            EffectHead::Delete { key, reason } => Ok(Effect::Delete { key: decode_key(key)?, reason }),
+            EffectHead::Clear => Ok(Effect::Clear),
+        }
+    }
+}
+
+/// As `decode_effect`, but for a put's value, which is not looked at.
+pub(crate) fn decode_effect_head<'a>(from: &mut &'a [u8]) -> Result<EffectHead<'a>, &'static str> {
     let (kind, flags, content_type_len, zero) = {
         let head = take(from, 4)?;
         (head[0], head[1], head[2] as usize, head[3])
@@ -313,14 +300,8 @@ pub(crate) fn decode_effect(from: &mut &[u8]) -> Result<Effect<'static>, &'stati
                 HAS_EXPIRY => Some(take(from, 8)?.get_u64_le()),
                 _ => return Err("a put has an unknown flag"),
             };
-            let key = decode_key(from, key_len)?;
-            let content_type = match take(from, content_type_len)? {
-                [] => None,
-                text => Some(ContentType::new(text).map_err(|_| "a content type can't be one")?),
-            };
-            // Copied: a slice of the group would keep all of the group's bytes for as long as this value lives.
-            let value = Bytes::copy_from_slice(take(from, value_len)?);
-            Ok(Effect::Put { key, value, content_type, expires_at_ms })
+            let (key, content_type) = (take(from, key_len)?, take(from, content_type_len)?);
+            Ok(EffectHead::Put { key, content_type, expires_at_ms, value_len })
         }
         DELETE if content_type_len == 0 => {
             let reason = match flags {
@@ -330,15 +311,11 @@ pub(crate) fn decode_effect(from: &mut &[u8]) -> Result<Effect<'static>, &'stati
                 _ => return Err("a delete has an unknown reason"),
             };
             let key_len = take(from, 4)?.get_u32_le() as usize;
-            Ok(Effect::Delete { key: decode_key(from, key_len)?, reason })
+            Ok(EffectHead::Delete { key: take(from, key_len)?, reason })
         }
-        CLEAR if flags == 0 && content_type_len == 0 => Ok(Effect::Clear),
+        CLEAR if flags == 0 && content_type_len == 0 => Ok(EffectHead::Clear),
         _ => Err("an effect is of an unknown kind"),
     }
-}
-
-fn decode_key(from: &mut &[u8], len: usize) -> Result<Key<'static>, &'static str> {
-    Key::new(take(from, len)?.to_vec()).map_err(|_| "a key is too long")
 }
 
 /// Checks before anything is allocated, so that a wrong length costs nothing.
@@ -352,6 +329,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Place;
 
     fn key() -> impl Strategy<Value = Key<'static>> {
         vec(any::<u8>(), 0..40).prop_map(|bytes| Key::new(bytes).unwrap())
@@ -419,7 +397,30 @@ mod tests {
             let encoded = Encoded::at(time_ms, &effects).unwrap();
             let expiries_bytes = 8 * effects.len();
             prop_assert!((encoded.len()..=encoded.len() + expiries_bytes).contains(&size.bytes()));
+            prop_assert_eq!(encoded.count(), effects.len());
             prop_assert_eq!(encoded.effects(), effects);
+        }
+
+        #[test]
+        fn effects_are_found_by_their_keys_from_any_place(
+            effects in vec(effect(), 0..6),
+            wanted in any::<u8>(),
+        ) {
+            let encoded = Encoded::new(&effects).unwrap();
+            let is_wanted = |key: &[u8]| key.len() as u8 % 3 == wanted % 3;
+            let expected = effects.into_iter().filter(|effect| match effect {
+                Effect::Put { key, .. } | Effect::Delete { key, .. } => is_wanted(key.as_bytes()),
+                Effect::Clear => true,
+            });
+            let mut place = Place::default();
+            for effect in expected {
+                let mut again = place;
+                let found = encoded.next_effect(&mut place, is_wanted);
+                prop_assert_eq!(found.as_ref(), Some(&effect));
+                // A place can be come back to.
+                prop_assert_eq!(encoded.next_effect(&mut again, is_wanted), found);
+            }
+            prop_assert_eq!(encoded.next_effect(&mut place, is_wanted), None);
         }
 
         #[test]

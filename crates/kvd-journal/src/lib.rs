@@ -70,6 +70,7 @@
 //! ends earlier; a prefix goes by `purge`; a vote is a further kind of record, in the same order as the others.
 
 mod batch;
+mod batch_size;
 mod disk;
 mod error;
 mod inspect;
@@ -83,9 +84,11 @@ mod report;
 mod room;
 mod segment;
 mod snapshot;
+mod walk;
 mod writer;
 
-pub use batch::{Batch, BatchSize, Commit, Encoded, TooLarge};
+pub use batch::{Batch, Commit, Encoded};
+pub use batch_size::{BatchSize, TooLarge};
 pub use disk::{Disk, DiskFile, DiskLock};
 pub use error::{Error, Refused};
 pub use inspect::{Inspected, What, inspect};
@@ -98,6 +101,7 @@ pub use recover::{Options, Recovery, Replayed};
 pub use report::{Cut, Jump, Report};
 pub use room::{Purpose, Reservation, Room};
 pub use snapshot::{Chunk, Content, Entry, History, Past, Snapshot, SnapshotWriter, Snapshots, Version};
+pub use walk::Place;
 pub use writer::{Policy, Writer};
 
 /// The newest version of the format that this crate reads.

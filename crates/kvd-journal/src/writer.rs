@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kvd_types::{Epoch, Revision};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Encoded};
 use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::error::Error;
 use crate::planted::{self, Bug};
@@ -136,12 +136,13 @@ impl Writer {
         self.now_ms
     }
 
-    /// Appends batches, in order; `now_ms` is the store's time.
+    /// Appends batches, in order; `now_ms` is the store's time. Gives back what was appended, for who has a use for it.
     ///
     /// # Errors
     /// All are final: what was to be appended is of unknown outcome.
-    pub fn append(&mut self, mut batches: Vec<Batch>, now_ms: u64) -> Result<(), Error> {
+    pub fn append(&mut self, mut batches: Vec<Batch>, now_ms: u64) -> Result<Vec<(Revision, Encoded)>, Error> {
         self.check()?;
+        let mut appended = Vec::with_capacity(batches.len());
         self.now_ms = self.now_ms.max(now_ms);
         for (index, batch) in batches.iter_mut().enumerate() {
             let (expected, found) = (Revision(self.last.0 + index as u64 + 1), batch.revision);
@@ -163,13 +164,13 @@ impl Writer {
             // At least one, however large.
             let count = batches.iter().map(fits).take_while(|fits| *fits).count().max(1);
             let rest = batches.split_off(count);
-            self.append_group(batches)?;
+            self.append_group(batches, &mut appended)?;
             batches = rest;
         }
-        Ok(())
+        Ok(appended)
     }
 
-    fn append_group(&mut self, batches: Vec<Batch>) -> Result<(), Error> {
+    fn append_group(&mut self, batches: Vec<Batch>, appended: &mut Vec<(Revision, Encoded)>) -> Result<(), Error> {
         let body: Vec<&[u8]> = batches.iter().flat_map(|batch| batch.encoded.parts()).collect();
         let body_len: usize = body.iter().map(|part| part.len()).sum();
         let head = Head {
@@ -186,6 +187,7 @@ impl Writer {
             let part = spent.min(batch.reservation.bytes());
             spent -= part;
             batch.reservation.spend(part);
+            appended.push((batch.revision, batch.encoded));
         }
         Ok(())
     }

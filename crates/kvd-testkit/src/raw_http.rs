@@ -102,12 +102,7 @@ impl RawConnection {
     }
 
     fn read(&mut self, to_head: bool) -> RawResponse {
-        let mut response = loop {
-            if let Some(response) = self.take_head() {
-                break response;
-            }
-            assert!(self.receive() > 0, "the connection closed after {:?}", self.received.escape_ascii().to_string());
-        };
+        let mut response = self.read_head();
         let bodyless = to_head || response.status < 200 || matches!(response.status, 204 | 304);
         assert!(bodyless || response.header("transfer-encoding").is_none(), "the answer comes in chunks: {response:?}");
         let length = response.header("content-length").map(|length| length.parse().expect("a length is a number"));
@@ -117,6 +112,35 @@ impl RawConnection {
             None => self.take_rest(),
         };
         response
+    }
+
+    /// The status line and the headers of an answer, whose body is still to be read.
+    pub(crate) fn read_head(&mut self) -> RawResponse {
+        loop {
+            if let Some(response) = self.take_head() {
+                return response;
+            }
+            assert!(self.receive() > 0, "the connection closed after {:?}", self.received.escape_ascii().to_string());
+        }
+    }
+
+    /// The next chunk of a body that comes in chunks: empty for the last one. None when the connection closes before.
+    pub(crate) fn read_chunk(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let parsed = httparse::parse_chunk_size(&self.received).expect("chunks have sizes");
+            if let httparse::Status::Complete((begin, size)) = parsed {
+                let end = begin + usize::try_from(size).expect("a chunk fits memory");
+                // It ends with an empty line.
+                if self.received.len() >= end + 2 {
+                    let chunk = self.received[begin..end].to_vec();
+                    self.received.drain(..end + 2);
+                    return Some(chunk);
+                }
+            }
+            if self.receive() == 0 {
+                return None;
+            }
+        }
     }
 
     /// The status line and the headers, once they are there.

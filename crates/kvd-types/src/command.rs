@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::{ContentType, Epoch, Etag, Key, Revision};
 
 /// One request to the store. `'a` is the buffer the keys are borrowed from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command<'a> {
     /// The value of one key.
     Get {
@@ -36,8 +36,21 @@ pub enum Command<'a> {
         /// Whether one missing key makes the whole command fail.
         require_all: bool,
     },
+    /// As a get, but counted as nothing: for who asks for the expiry, the type, or whether anything changed.
+    Peek {
+        /// The key.
+        key: Key<'a>,
+    },
+    /// Changes one key by a rule that looks at what it holds.
+    Modify(Modify<'a>),
+    /// Gives one key what another holds.
+    Transfer(Transfer<'a>),
+    /// Many commands as one commit, all or none.
+    Transaction(Transaction<'a>),
     /// One page of a walk over the keys.
     List(List<'a>),
+    /// One page of the keys in the order of their bytes.
+    ListSorted(ListSorted<'a>),
     /// Removes all keys.
     Clear,
     /// The value that one key had at a revision.
@@ -72,9 +85,9 @@ pub struct Set<'a> {
 }
 
 impl<'a> Set<'a> {
-    /// Gives `key` the value `value`, with no content type, no expiry, and under no condition.
+    /// Gives `key` the value `value`, with no content type, the expiry that the store is configured with, and under no condition.
     pub fn new(key: Key<'a>, value: impl Into<Bytes>) -> Self {
-        Set { key, value: value.into(), content_type: None, ttl: Ttl::None, condition: Condition::Always }
+        Set { key, value: value.into(), content_type: None, ttl: Ttl::Default, condition: Condition::Always }
     }
 }
 
@@ -84,10 +97,12 @@ impl<'a> Set<'a> {
 /// Milliseconds; absolute times since 1970, by the store's own time (see the engine's `tick`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ttl {
-    /// Never.
+    /// As the store is configured: after its default time to live, or never.
     #[default]
+    Default,
+    /// Never.
     None,
-    /// When the value it replaces would have gone; never, if there is none.
+    /// When the value it replaces would have gone; by default, if there is none.
     Keep,
     /// This long after the commit's time.
     Ms(u64),
@@ -142,6 +157,115 @@ pub enum Condition {
     Value(Bytes),
 }
 
+/// A key, and how its new value or expiry follows from what it holds. A key that is absent counts as an empty value, or as 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Modify<'a> {
+    /// The key.
+    pub key: Key<'a>,
+    /// What follows from what.
+    pub rule: Rule,
+    /// Judged in the same critical section as the write.
+    pub condition: Condition,
+}
+
+/// How a key changes. What it doesn't mention stays: the content type, and the expiry but for `Expire`. A key that comes into
+/// being by it has no content type, and the expiry that the store is configured with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// Adds to a value that is a decimal integer of 64 bits, written without a plus sign or leading zeros.
+    Increment {
+        /// What is added.
+        by: i64,
+    },
+    /// Adds to a value that is a decimal number, with or without a fraction and an exponent.
+    IncrementFloat {
+        /// What is added; finite.
+        by: f64,
+    },
+    /// Adds bytes at the end. No bytes make an empty value of an absent key.
+    Append {
+        /// What is added.
+        bytes: Bytes,
+    },
+    /// Overwrites bytes from an offset on; zeros fill what was missing before it. No bytes change nothing.
+    SetRange {
+        /// Where the first goes, counted from 0.
+        offset: usize,
+        /// What is written.
+        bytes: Bytes,
+    },
+    /// Gives the key another expiry, or takes it away. Of a key that is absent it changes nothing.
+    Expire {
+        /// When it is to go; `Keep` changes nothing. A time that has passed deletes the key.
+        ttl: Ttl,
+        /// What must be true of the expiry it has.
+        only: ExpiryCondition,
+    },
+}
+
+/// What must be true of a key's expiry for another to replace it. No expiry counts as one that is later than all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExpiryCondition {
+    /// Nothing.
+    #[default]
+    Always,
+    /// It has none.
+    Absent,
+    /// It has one.
+    Present,
+    /// The new one is later.
+    Later,
+    /// The new one is earlier.
+    Earlier,
+    /// It has one, and the new one is earlier.
+    PresentAndEarlier,
+}
+
+/// Gives `to` the value, content type and expiry of `from`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer<'a> {
+    /// Whose.
+    pub from: Key<'a>,
+    /// To whom.
+    pub to: Key<'a>,
+    /// Whether `to` may have a value already.
+    pub replace: bool,
+    /// Whether `from` keeps it.
+    pub keep: bool,
+}
+
+/// Commands that take effect at one revision, or not at all. Each sees what those before it did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transaction<'a> {
+    /// What must be true for `commands` to be carried out.
+    pub checks: Vec<Check<'a>>,
+    /// Commands on keys that they name: no lists, no clear, no transactions.
+    pub commands: Vec<Command<'a>>,
+    /// Carried out instead when a check fails; without it a failed check refuses the transaction.
+    pub otherwise: Option<Vec<Command<'a>>>,
+    /// What a command that fails means for the others.
+    pub on_failure: OnFailure,
+}
+
+/// A key and what must be true of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check<'a> {
+    /// The key.
+    pub key: Key<'a>,
+    /// What must be true.
+    pub condition: Condition,
+}
+
+/// What a command that fails inside a transaction means for the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Nothing of the transaction happens.
+    #[default]
+    Abort,
+    /// The others are carried out; its own answer says what was wrong.
+    Continue,
+}
+
 /// One page of a walk over all keys that begin with a prefix, in the order of the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List<'a> {
@@ -151,6 +275,26 @@ pub struct List<'a> {
     pub limit: usize,
     /// Where the page before ended; none for the first.
     pub cursor: Option<Cursor>,
+    /// How much of each item is wanted.
+    pub values: ListValues,
+}
+
+/// One page of all keys that begin with a prefix, in the order of their bytes. The index has no such order: each page looks
+/// at every key there is.
+///
+/// # Shape
+/// With a delimiter, keys that have one behind the prefix are not items: they stand together as what they begin with, up to
+/// the delimiter and with it, which comes once. Items and such prefixes are in one order and count alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListSorted<'a> {
+    /// Only keys that begin with these bytes.
+    pub prefix: Key<'a>,
+    /// Ends what keys are put together by; not empty.
+    pub delimiter: Option<Key<'a>>,
+    /// Most items and prefixes wanted on this page; the page may be shorter, also when more follow.
+    pub limit: usize,
+    /// The item or prefix that the page before ended with; none for the first page.
+    pub after: Option<Key<'a>>,
     /// How much of each item is wanted.
     pub values: ListValues,
 }
@@ -184,9 +328,10 @@ impl Command<'_> {
     /// The key of a command that names one alone.
     pub fn single_key(&self) -> Option<&Key<'_>> {
         match self {
-            Command::Get { key } => Some(key),
+            Command::Get { key } | Command::Peek { key } => Some(key),
             Command::Set(set) => Some(&set.key),
             Command::Delete(delete) => Some(&delete.key),
+            Command::Modify(modify) => Some(&modify.key),
             Command::GetAt { key, .. } | Command::History { key } => Some(key),
             Command::Rollback(rollback) => Some(&rollback.key),
             _ => None,
@@ -206,7 +351,19 @@ impl Command<'_> {
             Command::MultiDelete { deletes, require_all } => {
                 Command::MultiDelete { deletes: deletes.into_iter().map(Delete::into_owned).collect(), require_all }
             }
+            Command::Peek { key } => Command::Peek { key: key.into_owned() },
+            Command::Modify(modify) => Command::Modify(Modify { key: modify.key.into_owned(), ..modify }),
+            Command::Transfer(Transfer { from, to, replace, keep }) => {
+                Command::Transfer(Transfer { from: from.into_owned(), to: to.into_owned(), replace, keep })
+            }
+            Command::Transaction(transaction) => Command::Transaction(transaction.into_owned()),
             Command::List(list) => Command::List(List { prefix: list.prefix.into_owned(), ..list }),
+            Command::ListSorted(list) => Command::ListSorted(ListSorted {
+                prefix: list.prefix.into_owned(),
+                delimiter: list.delimiter.map(Key::into_owned),
+                after: list.after.map(Key::into_owned),
+                ..list
+            }),
             Command::Clear => Command::Clear,
             Command::GetAt { key, revision } => Command::GetAt { key: key.into_owned(), revision },
             Command::History { key } => Command::History { key: key.into_owned() },
@@ -218,6 +375,19 @@ impl Command<'_> {
 impl Set<'_> {
     fn into_owned(self) -> Set<'static> {
         Set { key: self.key.into_owned(), ..self }
+    }
+}
+
+impl Transaction<'_> {
+    fn into_owned(self) -> Transaction<'static> {
+        let check = |check: Check<'_>| Check { key: check.key.into_owned(), condition: check.condition };
+        let owned = |commands: Vec<Command<'_>>| commands.into_iter().map(Command::into_owned).collect();
+        Transaction {
+            checks: self.checks.into_iter().map(check).collect(),
+            commands: owned(self.commands),
+            otherwise: self.otherwise.map(owned),
+            on_failure: self.on_failure,
+        }
     }
 }
 

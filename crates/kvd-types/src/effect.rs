@@ -42,3 +42,16 @@ pub enum Reason {
     /// Its memory was needed.
     Evicted,
 }
+
+impl Effect<'_> {
+    /// The same effect, owning its key.
+    pub fn into_owned(self) -> Effect<'static> {
+        match self {
+            Effect::Put { key, value, content_type, expires_at_ms } => {
+                Effect::Put { key: key.into_owned(), value, content_type, expires_at_ms }
+            }
+            Effect::Delete { key, reason } => Effect::Delete { key: key.into_owned(), reason },
+            Effect::Clear => Effect::Clear,
+        }
+    }
+}

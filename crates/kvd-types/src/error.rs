@@ -83,6 +83,23 @@ pub enum Error {
         /// What it was and what to do instead.
         what: &'static str,
     },
+    /// A value that was to be added to is no decimal integer of 64 bits.
+    #[error("the value is not a decimal integer of 64 bits; nothing was changed")]
+    NotAnInteger,
+    /// A value that was to be added to is no decimal number.
+    #[error("the value is not a decimal number; nothing was changed")]
+    NotANumber,
+    /// A sum does not fit.
+    #[error("the sum is out of range; nothing was changed")]
+    Overflow,
+    /// A command of a transaction failed, and so nothing of the transaction has happened.
+    #[error("operation {index}: {error}")]
+    OperationFailed {
+        /// Position of the command; `otherwise` counts on after `commands`.
+        index: usize,
+        /// What was wrong with it.
+        error: Box<Error>,
+    },
     /// All places for open transactions are taken.
     #[error("{max} transactions are open, which is the most there may be; end one, or wait")]
     TooManyTransactions {
@@ -147,6 +164,10 @@ impl Error {
             Error::FutureRevision { .. } => "future-revision",
             Error::Conflict { .. } => "conflict",
             Error::NotInTransaction { .. } => "not-in-transaction",
+            Error::NotAnInteger => "not-an-integer",
+            Error::NotANumber => "not-a-number",
+            Error::Overflow => "overflow",
+            Error::OperationFailed { error, .. } => error.code(),
             Error::TooManyTransactions { .. } => "too-many-transactions",
             Error::MemoryFull { .. } => "memory-full",
             Error::DiskFull { .. } => "disk-full",
@@ -159,6 +180,9 @@ impl Error {
     /// Whether the same command can succeed later without being changed.
     pub fn is_retryable(&self) -> bool {
         matches!(
+            self,
+            Error::OperationFailed { error, .. } if error.is_retryable()
+        ) || matches!(
             self,
             Error::Closed
                 | Error::Conflict { .. }

@@ -1,7 +1,7 @@
 //! A key: any string of bytes up to [`KEY_BYTES_CEILING`]. Never normalised, never case-folded.
 //! Knows nothing of how a key is written in a URL, a JSON body or a command line.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 
 use crate::KEY_BYTES_CEILING;
@@ -72,6 +72,13 @@ impl<'a> Key<'a> {
 impl fmt::Debug for Key<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
+
+/// A key in a map is found by its bytes: they are ordered and hashed alike.
+impl Borrow<[u8]> for Key<'_> {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 

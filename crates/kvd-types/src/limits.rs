@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Command, Key};
+use crate::{Command, Key, Rule, Transaction};
 
 /// Longest key that any configuration allows, in bytes. Enforced by [`Key::new`].
 pub const KEY_BYTES_CEILING: usize = 65_536;
@@ -27,6 +27,9 @@ pub struct Limits {
     pub value_bytes_max: usize,
     /// Most items in one batch. Checked by [`Limits::check`], and while a batch is parsed.
     pub batch_items_max: usize,
+    /// Most checks and commands in one transaction, both branches together; a command of many keys counts each. Checked by
+    /// [`Limits::check`].
+    pub transaction_ops_max: usize,
     /// Longest batch body, in bytes, and most bytes of values in a batch's answer. Checked while a body is read, and before an
     /// answer is built.
     pub batch_bytes_max: usize,
@@ -36,6 +39,14 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// Open connections. Kept by the listener.
     pub connections_max: usize,
+    /// Open transactions. Kept by the server's table of them, and by the engine.
+    pub transactions_max: usize,
+    /// What all open transactions remember together, in bytes. Kept by the server's table of them.
+    pub transactions_bytes_max: usize,
+    /// How long a transaction may stay open between two requests.
+    pub transaction_idle_timeout: Duration,
+    /// How long a transaction may stay open at all: what it reads is kept for it.
+    pub transaction_age_max: Duration,
     /// How long a client may take to send a request's headers.
     pub header_timeout: Duration,
     /// How long a client may pause inside a body, and leave an answer unread.
@@ -50,10 +61,15 @@ impl Limits {
         key_bytes_max: KEY_BYTES_CEILING,
         value_bytes_max: 64 << 20,
         batch_items_max: 10_000,
+        transaction_ops_max: 10_000,
         batch_bytes_max: 128 << 20,
         inbound_bytes_max: 1 << 30,
         header_bytes_max: 64 << 10,
         connections_max: 16_384,
+        transactions_max: 1_024,
+        transactions_bytes_max: 1 << 30,
+        transaction_idle_timeout: Duration::from_secs(30),
+        transaction_age_max: Duration::from_secs(600),
         header_timeout: Duration::from_secs(10),
         body_idle_timeout: Duration::from_secs(30),
         keep_alive_timeout: Duration::from_secs(300),
@@ -65,7 +81,7 @@ impl Limits {
     /// [`LimitExceeded`] names the first limit that is broken, and the item that broke it.
     pub fn check(&self, command: &Command<'_>) -> Result<(), LimitExceeded> {
         match command {
-            Command::Get { key } => self.check_key(key, None),
+            Command::Get { key } | Command::Peek { key } => self.check_key(key, None),
             Command::MultiGet { keys, .. } => {
                 self.check_items(keys.len())?;
                 keys.iter().enumerate().try_for_each(|(item, key)| self.check_key(key, Some(item)))
@@ -86,7 +102,24 @@ impl Limits {
                 self.check_items(deletes.len())?;
                 deletes.iter().enumerate().try_for_each(|(item, delete)| self.check_key(&delete.key, Some(item)))
             }
+            Command::Modify(modify) => {
+                self.check_key(&modify.key, None)?;
+                match &modify.rule {
+                    Rule::Append { bytes } => self.check_value(bytes.len(), None),
+                    Rule::SetRange { offset, bytes } => self.check_value(offset.saturating_add(bytes.len()), None),
+                    Rule::Increment { .. } | Rule::IncrementFloat { .. } | Rule::Expire { .. } => Ok(()),
+                }
+            }
+            Command::Transfer(transfer) => {
+                self.check_key(&transfer.from, None)?;
+                self.check_key(&transfer.to, None)
+            }
+            Command::Transaction(transaction) => self.check_transaction(transaction),
             Command::List(list) => {
+                self.check_key(&list.prefix, None)?;
+                at_most(Limit::ListItems, LIST_ITEMS_MAX, list.limit, None)
+            }
+            Command::ListSorted(list) => {
                 self.check_key(&list.prefix, None)?;
                 at_most(Limit::ListItems, LIST_ITEMS_MAX, list.limit, None)
             }
@@ -94,6 +127,26 @@ impl Limits {
             Command::GetAt { key, .. } | Command::History { key } => self.check_key(key, None),
             Command::Rollback(rollback) => self.check_key(&rollback.key, None),
         }
+    }
+
+    fn check_transaction(&self, transaction: &Transaction<'_>) -> Result<(), LimitExceeded> {
+        let Transaction { checks, commands, otherwise, .. } = transaction;
+        let otherwise = otherwise.as_deref().unwrap_or_default();
+        let ops = checks.len() + commands.iter().chain(otherwise).map(keys_named).sum::<usize>();
+        at_most(Limit::TransactionOps, self.transaction_ops_max, ops, None)?;
+        checks.iter().try_for_each(|check| self.check_key(&check.key, None))?;
+        let at_item = |(item, command)| {
+            self.check(command).map_err(|error| LimitExceeded { item: error.item.or(Some(item)), ..error })
+        };
+        commands.iter().chain(otherwise).enumerate().try_for_each(at_item)
+    }
+
+    /// Whether a value that was made of several comes to no more than the limit.
+    ///
+    /// # Errors
+    /// [`LimitExceeded`] otherwise.
+    pub fn check_value_bytes(&self, actual: usize) -> Result<(), LimitExceeded> {
+        self.check_value(actual, None)
     }
 
     /// Whether a batch of `actual` bytes, asked for or sent, keeps to the limit.
@@ -136,8 +189,20 @@ const _: () = {
     assert!(limits.key_bytes_max <= KEY_BYTES_CEILING);
     assert!(limits.value_bytes_max <= limits.batch_bytes_max, "one value must fit a batch");
     assert!(limits.batch_bytes_max <= limits.inbound_bytes_max, "one batch must fit the budget");
+    assert!(limits.batch_bytes_max <= limits.transactions_bytes_max, "one transaction must fit the budget");
     assert!(LIST_ITEMS_DEFAULT <= LIST_ITEMS_MAX);
 };
+
+/// What a command counts for in a transaction.
+fn keys_named(command: &Command<'_>) -> usize {
+    match command {
+        Command::MultiGet { keys, .. } => keys.len(),
+        Command::MultiSet { sets } => sets.len(),
+        Command::MultiDelete { deletes, .. } => deletes.len(),
+        _ => 1,
+    }
+    .max(1)
+}
 
 fn at_most(limit: Limit, max: usize, actual: usize, item: Option<usize>) -> Result<(), LimitExceeded> {
     if actual <= max {
@@ -156,8 +221,12 @@ pub enum Limit {
     ValueBytes,
     /// `batch_items_max`
     BatchItems,
+    /// `transaction_ops_max`
+    TransactionOps,
     /// `batch_bytes_max`
     BatchBytes,
+    /// `transactions_bytes_max`
+    TransactionsBytes,
     /// `list_items_max`, which is fixed
     ListItems,
 }
@@ -169,7 +238,9 @@ impl Limit {
             Limit::KeyBytes => "key_bytes_max",
             Limit::ValueBytes => "value_bytes_max",
             Limit::BatchItems => "batch_items_max",
+            Limit::TransactionOps => "transaction_ops_max",
             Limit::BatchBytes => "batch_bytes_max",
+            Limit::TransactionsBytes => "transactions_bytes_max",
             Limit::ListItems => "list_items_max",
         }
     }
@@ -184,7 +255,7 @@ pub struct LimitExceeded {
     pub max: u64,
     /// What was sent; none when it was refused before its size was known.
     pub actual: Option<u64>,
-    /// Position in the batch of the item that is too large.
+    /// Position in the batch of the item that is too large; in a transaction, `otherwise` counts on after `commands`.
     pub item: Option<usize>,
 }
 
@@ -208,7 +279,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::Set;
+    use crate::{Check, Condition, OnFailure, Set};
 
     fn set(key: &'static [u8], value: &'static [u8]) -> Set<'static> {
         Set::new(Key::new(key).unwrap(), Bytes::from_static(value))
@@ -225,5 +296,22 @@ mod tests {
         assert_eq!((error.limit, error.item), (Limit::ValueBytes, Some(0)));
         let error = check(vec![set(b"a", b""), set(b"b", b""), set(b"c", b"")]).unwrap_err();
         assert_eq!((error.limit, error.item, error.actual), (Limit::BatchItems, None, Some(3)));
+    }
+
+    #[test]
+    fn a_transaction_counts_the_keys_of_both_branches() {
+        let limits = Limits { transaction_ops_max: 4, value_bytes_max: 3, ..Limits::DEFAULT };
+        let check = |commands, otherwise| {
+            let checks = vec![Check { key: Key::empty(), condition: Condition::Absent }];
+            let (otherwise, on_failure) = (Some(otherwise), OnFailure::Abort);
+            limits.check(&Command::Transaction(Transaction { checks, commands, otherwise, on_failure }))
+        };
+        let many = || Command::MultiSet { sets: vec![set(b"a", b""), set(b"b", b"")] };
+        let one = |value| Command::Set(set(b"c", value));
+        assert_eq!(check(vec![many()], vec![one(b"")]), Ok(()));
+        let error = check(vec![many()], vec![one(b""), one(b"")]).unwrap_err();
+        assert_eq!((error.limit, error.actual, error.item), (Limit::TransactionOps, Some(5), None));
+        let error = check(vec![one(b""), one(b"1234")], vec![]).unwrap_err();
+        assert_eq!((error.limit, error.item), (Limit::ValueBytes, Some(1)));
     }
 }

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::{ContentType, Cursor, Key, Reason, Revision};
+use crate::{ContentType, Cursor, Error, ItemFailure, Key, Reason, Revision};
 
 /// The answer to a [`Command`](crate::Command).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// To a get, of now or of a revision.
+    /// To a get, of now or of a revision, or to a peek.
     Got {
         /// What the key holds, if anything.
         entry: Option<Entry>,
@@ -53,8 +53,36 @@ pub enum Reply {
         /// Keys that had none (a key named twice is missing the second time).
         missing: usize,
     },
+    /// To a modify.
+    Modified {
+        /// The commit's; where nothing was changed, the newest one looked at.
+        revision: Revision,
+        /// What the key holds now, if anything.
+        entry: Option<Entry>,
+        /// Whether it was changed.
+        changed: bool,
+    },
+    /// To a transfer.
+    Transferred {
+        /// The commit's; where nothing was changed, the newest one looked at.
+        revision: Revision,
+        /// What happened.
+        outcome: Transferred,
+    },
+    /// To a transaction.
+    Transaction {
+        /// The commit's; where nothing was changed, the one that was read.
+        revision: Revision,
+        /// Checks that did not hold, by their position: the answers are those to `otherwise` if there are any, else those to
+        /// `commands`.
+        failed_checks: Vec<ItemFailure>,
+        /// One for each command, in order. An error only where others were to go on.
+        replies: Vec<Result<Reply, Error>>,
+    },
     /// To a list.
     Page(Page),
+    /// To a sorted list.
+    SortedPage(SortedPage),
     /// To a clear.
     Cleared {
         /// The commit's.
@@ -89,6 +117,17 @@ pub struct HistoryItem {
     pub time_ms: Option<u64>,
 }
 
+/// What became of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transferred {
+    /// The target has what the source had.
+    Done,
+    /// The source holds nothing.
+    NoSource,
+    /// The target has a value and was not to be replaced.
+    TargetExists,
+}
+
 /// One version of a key: what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -111,6 +150,19 @@ pub struct Page {
     pub items: Vec<PageItem>,
     /// Where to go on; none when the walk has ended.
     pub cursor: Option<Cursor>,
+}
+
+/// Part of the keys in the order of their bytes, all of one revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SortedPage {
+    /// The one revision all of it was read at.
+    pub revision: Revision,
+    /// In the order of their bytes.
+    pub items: Vec<PageItem>,
+    /// What keys beside the items begin with, up to the delimiter and with it, in the order of their bytes.
+    pub prefixes: Vec<Key<'static>>,
+    /// What to go on after; none when nothing follows.
+    pub after: Option<Key<'static>>,
 }
 
 /// One key of a page.

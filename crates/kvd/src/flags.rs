@@ -76,7 +76,7 @@ Examples:
         #[command(flatten)]
         config: ConfigArgs,
         /// Wait so long for the server to end, such as 30s or 2m [default: server.stop_timeout + 5s]
-        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
         timeout: Option<Duration>,
     },
     /// Tell whether the server of this data directory is running and ready
@@ -155,7 +155,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOST:PORT", help = listen_help())]
     listen: Vec<String>,
     /// Serving threads [default: the number of cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = workers)]
     workers: Option<u16>,
     /// When commits are on disk: before they are answered, every storage.interval, or when the system likes
     /// [default: interval]
@@ -212,6 +212,15 @@ impl ServeArgs {
         }
         line
     }
+}
+
+/// In our own words: the library's speak of digits and offsets.
+fn workers(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| "the number of threads is a whole number, such as 4")
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    humantime::parse_duration(text).map_err(|_| "a duration is a number with a unit, such as 30s or 2m")
 }
 
 /// A flag's choice as the file spells it.

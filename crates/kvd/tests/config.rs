@@ -98,6 +98,11 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_column() {
              10ms; write it like `limits.header_timeout = \"10s\"`",
         ),
         (
+            "[expiry]\ndefault_ttl = \"never\"\n",
+            "kvd.toml:2:15: \"never\" is neither \"none\" nor a duration such as \"10s\" or \"1h\": expected number at 0; \
+             write it like `expiry.default_ttl = \"none\"`",
+        ),
+        (
             "[log]\nlevel = \"loud\"\n",
             "kvd.toml:2:9: unknown variant `loud`, expected one of `trace`, `debug`, `info`, `warn`, `error`; write it \
              like `log.level = \"info\"`",
@@ -129,6 +134,12 @@ fn a_mistake_outside_of_the_file_names_the_variable_or_the_argument() {
     assert_eq!(incomplete, "--set log.level: expected section.key=value, such as log.level=debug");
     let small = Check::new().env("KVD_log__level", "info").refused();
     assert_eq!(small, "environment variable KVD_log__level: settings are written in capitals, as KVD_LOG__LEVEL");
+    let one_underscore = Check::new().env("KVD_SERVER_LISTEN", "127.0.0.1:0").refused();
+    assert_eq!(
+        one_underscore,
+        "environment variable KVD_SERVER_LISTEN: no setting has this name; did you mean KVD_SERVER__LISTEN?"
+    );
+    Check::new().file("kvd.toml", "").env("KVD_URL", "http://h:1").env("KVD_TX", "1").accepted();
     let wrong = Check::new().args(&["--listen", "7480"]).refused();
     assert!(wrong.starts_with("--listen: \"7480\" is no address HOST:PORT"), "{wrong}");
 }
@@ -139,6 +150,14 @@ fn what_is_not_built_yet_is_no_flag() {
         let output = Check::new().args(&[flag]).run();
         assert_eq!(output.status.code(), Some(2), "{flag}");
     }
+}
+
+#[test]
+fn a_flag_is_refused_in_our_own_words() {
+    let output = Check::new().args(&["--workers", "x"]).run();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr.contains("'x'") && stderr.contains("a whole number, such as 4"), "{stderr}");
 }
 
 #[test]
@@ -182,6 +201,30 @@ fn text_outside_of_the_file_is_read_as_its_key_demands() {
     ] {
         assert!(checked.contains(&format!("\n{line}  (")), "{line} is not in\n{checked}");
     }
+}
+
+#[test]
+fn a_default_time_to_live_is_none_or_a_time_that_can_be_kept() {
+    for (text, refusal) in [
+        ("none", None),
+        ("1ms", None),
+        ("36500d", None),
+        ("0s", Some("at least 1ms and at most 36500d")),
+        ("999us", Some("at least 1ms and at most 36500d")),
+        ("36501d", Some("at least 1ms and at most 36500d")),
+        ("-1s", Some("is neither \"none\" nor a duration")),
+    ] {
+        let check = Check::new().env("KVD_EXPIRY__DEFAULT_TTL", text);
+        match refusal {
+            None => assert!(check.accepted().contains(&format!("expiry.default_ttl = \"{text}\"")), "{text}"),
+            Some(refusal) => {
+                let refused = check.refused();
+                assert!(refused.contains(refusal) && refused.contains("KVD_EXPIRY__DEFAULT_TTL"), "{text}: {refused}");
+            }
+        }
+    }
+    let transactions = Check::new().args(&["--set", "limits.transactions_bytes_max=1MiB"]).refused();
+    assert!(transactions.starts_with("limits.batch_bytes_max (the default): "), "{transactions}");
 }
 
 #[test]

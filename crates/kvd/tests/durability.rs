@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -23,6 +25,20 @@ fn ask(server: &Server, line: &str) -> RawResponse {
     let mut connection = RawConnection::open(server.address());
     connection.send(format!("{line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").as_bytes());
     connection.read_response()
+}
+
+/// Status and body of the answer to a request; none when the server goes away meanwhile.
+fn ask_while_there(address: SocketAddr, head: &str, body: &str) -> Option<(String, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let length = body.len();
+    let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
+    let head =
+        format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n");
+    stream.write_all((head + body).as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.to_owned(), body.to_owned()))
 }
 
 fn kvd(server: &Server, command: &str) -> Output {
@@ -104,6 +120,22 @@ impl Load {
             }
         }
     }
+
+    /// Read-write transactions read the newest commits, which the disk may not have yet: their begin has to wait for it.
+    fn read_in_transactions(&self, address: SocketAddr) -> Option<()> {
+        for writer in (0..WRITERS).cycle() {
+            let (_, begun) = ask_while_there(address, "POST /v1/tx", r#"{"mode":"read-write"}"#)?;
+            let begun: Value = serde_json::from_str(&begun).unwrap();
+            let id = begun["id"].as_str().unwrap();
+            let get = format!("GET /v1/keys/right{writer}\nKvd-Tx: {id}\r\n");
+            let (status, value) = ask_while_there(address, &get, "")?;
+            if status == "200" {
+                self.seen[writer].fetch_max(value.parse().unwrap(), Ordering::Relaxed); // as in `write`
+            }
+            ask_while_there(address, &format!("DELETE /v1/tx/{id}"), "")?;
+        }
+        None
+    }
 }
 
 #[test]
@@ -123,6 +155,8 @@ fn a_kill_under_load_loses_nothing_that_was_told() {
             let reader = client(&server);
             let load = &load;
             scope.spawn(move || load.read(&reader));
+            let address = server.address();
+            scope.spawn(move || load.read_in_transactions(address));
             // Relaxed: as in `write`.
             while load.acknowledged[0].load(Ordering::Relaxed) < enough {
                 thread::yield_now();

@@ -110,8 +110,28 @@ fn start_returns_when_the_server_answers_and_stop_when_it_is_gone() {
     place.kvd(&["stop"]).ends_with(0);
     let status = place.kvd(&["status"]).ends_with(3);
     assert!(status.stdout.starts_with("kvd is not running with the data directory /"), "{}", status.stdout);
+    assert!(
+        status.stdout.ends_with("found by the --data-dir or --config that it was started with\n"),
+        "{}",
+        status.stdout
+    );
     assert!(!place.data().join("kvd.pid").exists() && !place.data().join("kvd.ready").exists());
     place.kvd(&["stop"]).ends_with(0);
+}
+
+#[test]
+fn who_forgets_the_data_directory_is_told_of_the_one_that_make_run_uses() {
+    let place = Place::new();
+    place.start().ready();
+    for command in ["status", "stop"] {
+        let outcome = Outcome::of(place.bare_command(&[command, "--data-dir", "elsewhere"]).output().unwrap());
+        let expected = format!(
+            "kvd is not running with the data directory {}\none is running with ./data: add --data-dir ./data\n",
+            place.dir.path().canonicalize().unwrap().join("elsewhere").display()
+        );
+        assert_eq!(outcome.stdout, expected);
+    }
+    place.kvd(&["status"]).ends_with(0);
 }
 
 #[test]

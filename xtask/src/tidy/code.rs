@@ -20,6 +20,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
 
 /// Files that may sleep, each with why nothing better than time can be waited for.
 const SLEEP_FILES: &[(&str, &str)] = &[
+    ("crates/kvd-client/src/retry.rs", "the pause before another attempt: nothing tells when it will succeed"),
     ("crates/kvd/src/server/listener.rs", "out of file descriptors: nothing tells when there is one again"),
     ("crates/kvd/src/server/worker.rs", "the end of patience with requests under way when the server stops"),
 ];

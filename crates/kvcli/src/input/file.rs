@@ -1,6 +1,9 @@
 //! Files of pairs in the four formats that `set --from` reads. JSON and CBOR are the body of `/v1/mset`, read by the very code
 //! with which the server reads it. Every complaint says where in the file.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use kvd_client::{ItemProblem, Set};
@@ -9,6 +12,7 @@ use kvd_wire::rest::batch::Format;
 use kvd_wire::rest::problem::Problem;
 use kvd_wire::rest::request::{self, Operation};
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::{key, name};
 use crate::escape::{Form, unescape};
@@ -60,7 +64,8 @@ fn body(file: &str, bytes: &[u8], format: Format) -> Result<Vec<Item>, Failure> 
     Ok(sets.into_iter().map(|set| Item { set, place: Some(file.to_owned()) }).collect())
 }
 
-/// The lines become the items of one body.
+/// The lines become the items of one body. Those that `get` has printed are read too: what only tells of a key is left out,
+/// and a key that was missing is passed over.
 fn ndjson(file: &str, bytes: &[u8]) -> Result<Vec<Item>, Failure> {
     let mut body = b"{\"items\":[".to_vec();
     let mut places = Vec::new();
@@ -70,8 +75,9 @@ fn ndjson(file: &str, bytes: &[u8]) -> Result<Vec<Item>, Failure> {
         }
         let place = format!("{file}:{}", index + 1);
         one_value(line).map_err(|error| Failure::new(Exit::BadFile, anyhow::anyhow!("{place}:{error}")))?;
+        let Some(item) = item_to_set(line) else { continue };
         body.extend_from_slice(if places.is_empty() { b"" } else { b"," });
-        body.extend_from_slice(line);
+        body.extend_from_slice(&item);
         places.push(place);
     }
     body.extend_from_slice(b"]}");
@@ -82,6 +88,26 @@ fn ndjson(file: &str, bytes: &[u8]) -> Result<Vec<Item>, Failure> {
         bad(place.map_or(file, String::as_str), &problem, detail)
     })?;
     Ok(sets.into_iter().zip(places).map(|(set, place)| Item { set, place: Some(place) }).collect())
+}
+
+/// A line as an item of an mset; none for what `get` says of a missing key. The rest of a value's time becomes its time to live.
+fn item_to_set(line: &[u8]) -> Option<Cow<'_, [u8]>> {
+    // What is no map with names is for the reader of the whole body to refuse.
+    let Ok(mut fields) = serde_json::from_slice::<BTreeMap<Cow<'_, str>, &RawValue>>(line) else {
+        return Some(Cow::Borrowed(line));
+    };
+    let Some(found) = fields.remove("found") else { return Some(Cow::Borrowed(line)) };
+    if found.get() == "false" {
+        return None;
+    }
+    for told in ["revision", "etag", "size"] {
+        fields.remove(told);
+    }
+    let ttl = fields.remove("ttl_ms").and_then(|ms| RawValue::from_string(format!("\"{}ms\"", ms.get())).ok());
+    if let Some(ttl) = &ttl {
+        fields.insert(Cow::Borrowed("ttl"), ttl);
+    }
+    Some(Cow::Owned(serde_json::to_vec(&fields).expect("these are fields of a map that was read")))
 }
 
 /// Which item a part at fault belongs to.
@@ -167,6 +193,27 @@ mod tests {
         assert_eq!((ndjson[1].key.as_bytes(), &ndjson[1].value[..]), (&[0, 1][..], &[0xff, 0xff][..]));
         assert_eq!(ndjson[1].condition, Condition::Absent);
         assert_eq!(sets(json), ndjson);
+    }
+
+    #[test]
+    fn what_get_prints_as_json_lines_is_read_back() {
+        let lines = concat!(
+            r#"{"key":"a","found":true,"value":"1","revision":57,"etag":"e1b2c3d4-57","size":1,"ttl_ms":29000,"#,
+            r#""content_type":"text/plain"}"#,
+            "\n",
+            r#"{"key":"b","found":false}"#,
+            "\n",
+            r#"{"key_b64":"AAE=","found":true,"value_b64":"//8=","revision":1,"etag":"e1b2c3d4-1","size":2}"#,
+        );
+        let items = read(b"f", lines.into(), FileFormat::Ndjson).unwrap();
+        let text = Some(ContentType::new(b"text/plain").unwrap());
+        let key = |bytes: &'static [u8]| kvd_client::Key::new(bytes).unwrap();
+        let first = Set { content_type: text, ttl: kvd_types::Ttl::Ms(29_000), ..Set::new(key(b"a"), "1") };
+        let second = Set::new(key(&[0, 1]), vec![0xff, 0xff]);
+        let read: Vec<_> = items.into_iter().map(|item| (item.set, item.place.unwrap())).collect();
+        assert_eq!(read, [(first, "f:1".to_owned()), (second, "f:3".to_owned())]);
+        let message = message(FileFormat::Ndjson, r#"{"key":"a","found":true,"value":"1","colour":"red"}"#);
+        assert!(message.starts_with("f:1: ") && message.contains("`colour`"), "{message}");
     }
 
     #[test]

@@ -3,20 +3,25 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-use kvd_client::Key;
+use kvd_client::{Key, ListOptions};
+use kvd_types::LIST_ITEMS_MAX;
 
 use super::{Files, base64, check_count, key, name};
 use crate::exit::{Exit, Failure};
-use crate::flags::Keys;
+use crate::flags::{Keys, List};
 use crate::syntax;
 use crate::words::{Form, Word};
 
 /// All keys of a command: its words, then the file's.
 pub(crate) fn keys(arguments: &Keys) -> Result<Vec<Key<'static>>, Failure> {
+    keys_from(arguments, &mut Files::default())
+}
+
+pub(super) fn keys_from(arguments: &Keys, files: &mut Files) -> Result<Vec<Key<'static>>, Failure> {
     let mut keys = of_words(&arguments.words.0)?;
     if let Some(path) = &arguments.keys_from {
         let path = path.as_os_str().as_bytes();
-        let bytes = Files::default().read(path)?;
+        let bytes = files.read(path)?;
         keys.extend(of_file(path, &bytes, arguments.null)?);
     } else if keys.is_empty() {
         return Err(Failure::usage("no key is named").hint("name it as an argument; the empty key is -k ''"));
@@ -37,13 +42,28 @@ pub(crate) fn one_key(words: &[Word]) -> Result<Key<'static>, Failure> {
     }
 }
 
-/// The prefix of a list; every key begins with the empty one.
+/// The prefix of a list, or another argument that is one piece; every key begins with the empty prefix.
 pub(crate) fn prefix(argument: Option<&OsStr>) -> Result<Vec<u8>, Failure> {
     match argument {
         None => Ok(Vec::new()),
         Some(argument) if argument.is_empty() => Ok(Vec::new()),
         Some(argument) => Ok(syntax::key(argument.as_bytes())?),
     }
+}
+
+/// Which keys a `list` is of, and in which order.
+pub(crate) fn list(arguments: &List) -> Result<ListOptions, Failure> {
+    let delimiter = arguments.delimiter.as_deref().map(|text| match text.is_empty() {
+        true => Err(Failure::usage("an empty delimiter divides nothing").hint("write --delimiter / or another text")),
+        false => Ok(syntax::key(text.as_bytes())?),
+    });
+    Ok(ListOptions {
+        prefix: prefix(arguments.prefix.as_deref())?,
+        limit: Some(LIST_ITEMS_MAX),
+        sorted: arguments.sort,
+        delimiter: delimiter.transpose()?,
+        ..ListOptions::default()
+    })
 }
 
 fn of_words(words: &[Word]) -> Result<Vec<Key<'static>>, Failure> {

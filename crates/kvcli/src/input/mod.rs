@@ -3,7 +3,9 @@
 
 mod file;
 mod keys;
+mod modify;
 mod pairs;
+mod script;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,8 +20,12 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use kvd_client::Key;
 use kvd_types::Limits;
 
-pub(crate) use keys::{keys, one_key, prefix};
+use keys::keys_from;
+pub(crate) use keys::{keys, list, one_key, prefix};
+pub(crate) use modify::{append, expiry, increment};
 pub(crate) use pairs::pairs;
+use pairs::pairs_of;
+pub(crate) use script::{Script, script};
 
 use crate::exit::{Exit, Failure};
 use crate::syntax::SyntaxError;
@@ -63,6 +69,14 @@ impl From<SyntaxError> for Failure {
     }
 }
 
+impl Failure {
+    /// The same, of a place in a file. A mistake there is one of the file.
+    fn at(self, place: &str) -> Failure {
+        let exit = if self.exit == Exit::Usage { Exit::BadFile } else { self.exit };
+        Failure { exit, error: self.error.map(|error| anyhow::anyhow!("{place}: {error:#}")), hint: self.hint }
+    }
+}
+
 fn key(bytes: Vec<u8>) -> Result<Key<'static>, Failure> {
     Key::new(bytes).map_err(|error| Failure::from(kvd_client::Error::from(error)))
 }
@@ -83,7 +97,10 @@ fn base64(text: &[u8]) -> Result<Vec<u8>, Failure> {
     const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, EITHER_PADDING);
     const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, EITHER_PADDING);
     let engine = if text.iter().any(|byte| b"-_".contains(byte)) { URL_SAFE } else { STANDARD };
-    engine.decode(text).map_err(|error| Failure::usage(format!("`{}` is no base64: {error}", name(text))))
+    engine.decode(text).map_err(|_| {
+        Failure::usage(format!("`{}` is no base64", name(text)))
+            .hint("its letters are A-Z a-z 0-9 + / or - _, then perhaps =")
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt as _;
 
 use kvd_client::{Condition, ContentType, Key, Revision, Set};
+use kvd_types::Ttl;
 
 use super::file::{self, Item};
 use super::{Files, base64, check_count, key, name};
@@ -16,31 +17,42 @@ use crate::words::{Form, Word};
 /// All pairs of a `set`, with what its flags add to each.
 pub(crate) fn pairs(arguments: &flags::Set) -> Result<Vec<Set<'static>>, Failure> {
     let mut files = Files::default();
-    let mut items = of_words(&arguments.words.0, &mut files)?;
-    if let (Some(path), Some(format)) = (&arguments.from, arguments.format) {
-        let path = path.as_os_str().as_bytes();
-        let bytes = files.read(path)?;
-        items.extend(file::read(path, bytes, format)?);
-    } else if items.is_empty() {
+    match (&arguments.from, arguments.format) {
+        (Some(path), Some(format)) => {
+            let path = path.as_os_str().as_bytes();
+            let mut items = of_words(&arguments.pairs.words.0, &mut files)?;
+            items.extend(file::read(path, files.read(path)?, format)?);
+            complete(&arguments.pairs, items)
+        }
+        _ => pairs_of(&arguments.pairs, &mut files),
+    }
+}
+
+/// Pairs that are named by words alone.
+pub(super) fn pairs_of(arguments: &flags::Pairs, files: &mut Files) -> Result<Vec<Set<'static>>, Failure> {
+    let items = of_words(&arguments.words.0, files)?;
+    if items.is_empty() {
         return Err(Failure::usage("no pair is named").hint("write KEY=VALUE, or -k KEY --value VALUE"));
     }
+    complete(arguments, items)
+}
+
+/// Checks items together, and has the flags speak for those that say nothing themselves.
+fn complete(arguments: &flags::Pairs, items: Vec<Item>) -> Result<Vec<Set<'static>>, Failure> {
     check_count(items.len())?;
     check_unique(&items)?;
 
     let content_type = arguments.content_type.as_ref().map(|text| ContentType::new(text.as_bytes()));
     let content_type = content_type.transpose().map_err(|error| Failure::usage(format!("--content-type: {error}")))?;
+    let ttl = arguments.ttl.unwrap_or_default();
     let condition = condition(&arguments.condition);
-    Ok(items.into_iter().map(|item| complete(item.set, &content_type, &condition)).collect())
-}
-
-/// The flags speak for pairs that say nothing themselves.
-fn complete(set: Set<'static>, content_type: &Option<ContentType>, condition: &Condition) -> Set<'static> {
-    let own = set.condition != Condition::Always;
-    Set {
+    let complete = |set: Set<'static>| Set {
         content_type: set.content_type.or_else(|| content_type.clone()),
-        condition: if own { set.condition } else { condition.clone() },
+        ttl: if set.ttl == Ttl::Default { ttl } else { set.ttl },
+        condition: if set.condition == Condition::Always { condition.clone() } else { set.condition },
         ..set
-    }
+    };
+    Ok(items.into_iter().map(|item| complete(item.set)).collect())
 }
 
 fn condition(flags: &flags::Condition) -> Condition {
@@ -83,7 +95,7 @@ fn of_words(words: &[Word], files: &mut Files) -> Result<Vec<Item>, Failure> {
                 let (key, path) = split(&word.text, "-F KEY=PATH")?;
                 items.push(item(key.to_vec(), files.read(path)?)?);
             }
-            Form::Pairs | Form::Keys | Form::OneKey => {
+            _ => {
                 for (key, value) in syntax::pairs(&word.text)? {
                     items.push(item(key, value)?);
                 }
@@ -191,12 +203,22 @@ mod tests {
 
     #[test]
     fn flags_speak_for_pairs_that_say_nothing_themselves() {
-        let flags = flags::Condition { if_absent: true, if_exists: false, if_revision: None };
-        let text = Some(ContentType::new(b"text/plain").unwrap());
-        let set = |condition| Set { condition, ..Set::new(Key::empty(), "v") };
-        let plain = complete(set(Condition::Always), &text, &condition(&flags));
-        assert_eq!((plain.condition, plain.content_type), (Condition::Absent, text.clone()));
-        let own = complete(set(Condition::Exists), &None, &condition(&flags));
-        assert_eq!((own.condition, own.content_type), (Condition::Exists, None));
+        let flags = flags::Pairs {
+            words: crate::words::PairWords(Vec::new()),
+            ttl: Some(Ttl::Ms(5)),
+            condition: flags::Condition { if_absent: true, if_exists: false, if_revision: None },
+            content_type: Some("text/plain".into()),
+        };
+        let item = |key, condition, ttl, content_type| Item {
+            set: Set { condition, ttl, content_type, ..Set::new(Key::new(key).unwrap(), "v") },
+            place: None,
+        };
+        let text = ContentType::new(b"text/plain").unwrap();
+        let own_type = ContentType::new(b"text/html").unwrap();
+        let plain = item(&b"a"[..], Condition::Always, Ttl::Default, None);
+        let own = item(&b"b"[..], Condition::Exists, Ttl::Keep, Some(own_type.clone()));
+        let sets = complete(&flags, vec![plain, own]).unwrap();
+        let said: Vec<_> = sets.into_iter().map(|set| (set.condition, set.ttl, set.content_type)).collect();
+        assert_eq!(said, [(Condition::Absent, Ttl::Ms(5), Some(text)), (Condition::Exists, Ttl::Keep, Some(own_type))]);
     }
 }

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// An answer's items, each as it stands there.
+/// An answer's items, or the results of a transaction, each as it stands there.
 #[derive(Deserialize)]
 struct Items<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, alias = "results")]
     items: Option<Vec<&'a RawValue>>,
 }
 
@@ -26,11 +26,19 @@ pub(crate) fn items_without_values(known: &[(Key<'static>, Option<ItemMeta>)]) -
     Ok(serde_json::to_vec(&serde_json::json!({ "items": items }))?)
 }
 
-fn stripped(key: &Key<'static>, meta: Option<&ItemMeta>) -> io::Result<Map<String, Value>> {
-    let item = GetItem { key: key.clone(), found: meta.map(|meta| Found { meta: meta.clone(), value: Bytes::new() }) };
+fn stripped(key: &Key<'_>, meta: Option<&ItemMeta>) -> io::Result<Map<String, Value>> {
+    let item = GetItem { key: key.borrow(), found: meta.map(|meta| Found { meta: meta.clone(), value: Bytes::new() }) };
     let mut item: Map<String, Value> = serde_json::from_slice(&item.encode(Format::Json, false))?;
     item.shift_remove("value");
     Ok(item)
+}
+
+/// A key and one thing that is said of it.
+pub(crate) fn key_with(key: &Key<'_>, field: &str, value: Value) -> io::Result<Vec<u8>> {
+    let mut fields = stripped(key, None)?;
+    fields.shift_remove("found");
+    fields.insert(field.to_owned(), value);
+    Ok(serde_json::to_vec(&fields)?)
 }
 
 /// The whole document on one line.
@@ -71,7 +79,7 @@ mod tests {
     #[test]
     fn metadata_is_an_mget_item_without_its_value() {
         let etag = Etag { epoch: Epoch(0xe1b2_c3d4), revision: Revision(57) };
-        let meta = ItemMeta { etag, size: 3, content_type: None };
+        let meta = ItemMeta { etag, size: 3, ttl_ms: None, content_type: None };
         let key = |bytes: &'static [u8]| Key::new(bytes).unwrap();
         let known = [(key(b"a\n"), Some(meta)), (key(b"\xff\0"), None)];
         let text = String::from_utf8(items_without_values(&known).unwrap()).unwrap();

@@ -3,37 +3,85 @@
 use std::io::{self, Write};
 
 use bytesize::ByteSize;
-use kvd_client::{Key, ListItem};
+use kvd_client::{Key, ListAnswer, ListItem};
+use kvd_wire::rest::batch::{Format, Message};
 
-use super::{heading, table};
+use super::{heading, key_with, table};
 use crate::escape::escape;
 use crate::exit::Failure;
 
-/// One key a line.
-pub(crate) fn key_line(out: &mut impl Write, item: &ListItem) -> io::Result<()> {
-    writeln!(out, "{}", escape(item.key.as_bytes()))
+/// What a list has: a key, or what several keys begin with.
+#[derive(Debug)]
+pub(crate) enum Listed {
+    Key(ListItem),
+    Folder(Key<'static>),
 }
 
-/// Key, size and revision, between tabs.
-pub(crate) fn key_tsv(out: &mut impl Write, item: &ListItem) -> io::Result<()> {
-    let (size, revision) = size_and_revision(item);
-    writeln!(out, "{}\t{size}\t{revision}", escape(item.key.as_bytes()))
+impl Listed {
+    fn name(&self) -> &[u8] {
+        match self {
+            Listed::Key(item) => item.key.as_bytes(),
+            Listed::Folder(prefix) => prefix.as_bytes(),
+        }
+    }
+
+    /// Size and revision of a key.
+    fn figures(&self) -> Option<(u64, u64)> {
+        match self {
+            Listed::Key(item) => Some(item.meta.as_ref().map_or((0, 0), |meta| (meta.size, meta.etag.revision.0))),
+            Listed::Folder(_) => None,
+        }
+    }
+}
+
+/// What a page has, folders between keys, in the order of their bytes where the page is sorted.
+pub(crate) fn in_order(page: ListAnswer) -> Vec<Listed> {
+    let keys = page.items.into_iter().map(Listed::Key);
+    match page.prefixes {
+        None => keys.collect(),
+        Some(prefixes) => {
+            let mut all: Vec<Listed> = keys.chain(prefixes.into_iter().map(Listed::Folder)).collect();
+            all.sort_by(|left, right| left.name().cmp(right.name()));
+            all
+        }
+    }
+}
+
+/// One key a line.
+pub(crate) fn key_line(out: &mut impl Write, listed: &Listed) -> io::Result<()> {
+    writeln!(out, "{}", escape(listed.name()))
+}
+
+/// Key, size and revision, between tabs; a folder alone.
+pub(crate) fn key_tsv(out: &mut impl Write, listed: &Listed) -> io::Result<()> {
+    match listed.figures() {
+        Some((size, revision)) => writeln!(out, "{}\t{size}\t{revision}", escape(listed.name())),
+        None => key_line(out, listed),
+    }
+}
+
+/// What the REST interface says of it; of a folder its prefix.
+pub(crate) fn key_json(listed: &Listed) -> io::Result<Vec<u8>> {
+    match listed {
+        Listed::Key(item) => Ok(item.encode(Format::Json, false)),
+        Listed::Folder(prefix) => key_with(prefix, "folder", true.into()),
+    }
 }
 
 /// A key as it is, with a newline behind it.
-pub(crate) fn key_raw(out: &mut impl Write, item: &ListItem) -> io::Result<()> {
-    out.write_all(item.key.as_bytes())?;
+pub(crate) fn key_raw(out: &mut impl Write, listed: &Listed) -> io::Result<()> {
+    out.write_all(listed.name())?;
     out.write_all(b"\n")
 }
 
 /// A key as it is, with a NUL byte behind it.
-pub(crate) fn key_null(out: &mut impl Write, item: &ListItem) -> Result<(), Failure> {
-    if item.key.as_bytes().contains(&0) {
-        let key = escape(item.key.as_bytes());
+pub(crate) fn key_null(out: &mut impl Write, listed: &Listed) -> Result<(), Failure> {
+    if listed.name().contains(&0) {
+        let key = escape(listed.name());
         return Err(Failure::usage(format!("-0 can't print the key `{key}`, which has a NUL byte in it"))
             .hint("list without -0, or with -o ndjson"));
     }
-    out.write_all(item.key.as_bytes())?;
+    out.write_all(listed.name())?;
     out.write_all(b"\0")?;
     Ok(())
 }
@@ -45,14 +93,19 @@ pub(crate) fn key_heading(out: &mut impl Write, colour: bool) -> io::Result<()> 
 }
 
 /// A key in columns. It comes last, since it may be of any length, and nothing is known of those that follow.
-pub(crate) fn key_columns(out: &mut impl Write, item: &ListItem) -> io::Result<()> {
-    let (size, revision) = size_and_revision(item);
-    let size = ByteSize(size).display().iec().to_string();
-    writeln!(out, "{size:>10}  {revision:>10}  {}", escape(item.key.as_bytes()))
+pub(crate) fn key_columns(out: &mut impl Write, listed: &Listed) -> io::Result<()> {
+    let (size, revision) = match listed.figures() {
+        Some((size, revision)) => (ByteSize(size).display().iec().to_string(), revision.to_string()),
+        None => ("folder".to_owned(), String::new()),
+    };
+    writeln!(out, "{size:>10}  {revision:>10}  {}", escape(listed.name()))
 }
 
-fn size_and_revision(item: &ListItem) -> (u64, u64) {
-    item.meta.as_ref().map_or((0, 0), |meta| (meta.size, meta.etag.revision.0))
+/// A figure of one key, in columns.
+pub(crate) fn figure_table(out: &mut impl Write, title: &str, key: &Key<'_>, figure: &str) -> io::Result<()> {
+    let mut table = table(["key", title]);
+    table.add_row([escape(key.as_bytes()), figure.to_owned()]);
+    writeln!(out, "{}", table.trim_fmt())
 }
 
 /// Whether each key is there, a line each.
@@ -81,10 +134,14 @@ mod tests {
 
     use super::*;
 
-    fn item(key: &'static str, size: u64, revision: u64) -> ListItem {
+    fn key(key: &'static str) -> Key<'static> {
+        Key::new(key.as_bytes()).unwrap()
+    }
+
+    fn item(name: &'static str, size: u64, revision: u64) -> ListItem {
         let etag = Etag { epoch: Epoch(1), revision: Revision(revision) };
-        let meta = Some(ItemMeta { etag, size, content_type: None });
-        ListItem { key: Key::new(key.as_bytes()).unwrap(), meta, value: None }
+        let meta = Some(ItemMeta { etag, size, ttl_ms: None, content_type: None });
+        ListItem { key: key(name), meta, value: None }
     }
 
     fn shown(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
@@ -95,8 +152,8 @@ mod tests {
 
     #[test]
     fn a_list_has_a_line_a_key_in_every_form() {
-        let items = [item("a\nb", 0, 1), item("dir/file", 1536, 123_456)];
-        let each = |write: fn(&mut Vec<u8>, &ListItem) -> io::Result<()>| {
+        let items = [item("a\nb", 0, 1), item("dir/file", 1536, 123_456)].map(Listed::Key);
+        let each = |write: fn(&mut Vec<u8>, &Listed) -> io::Result<()>| {
             shown(|out| items.iter().try_for_each(|item| write(out, item)))
         };
         assert_eq!(each(key_line), "a\\nb\ndir/file\n");
@@ -107,10 +164,31 @@ mod tests {
     }
 
     #[test]
+    fn folders_stand_between_keys() {
+        let page = ListAnswer {
+            revision: Revision(9),
+            items: vec![item("a", 1, 1), item("c", 3, 3)],
+            prefixes: Some(vec![key("b/"), key("d/")]),
+            cursor: None,
+        };
+        let listed = in_order(page);
+        let each = |write: fn(&mut Vec<u8>, &Listed) -> io::Result<()>| {
+            shown(|out| listed.iter().try_for_each(|listed| write(out, listed)))
+        };
+        assert_eq!(each(key_line), "a\nb/\nc\nd/\n");
+        assert_eq!(each(key_tsv), "a\t1\t1\nb/\nc\t3\t3\nd/\n");
+        assert_eq!(
+            each(key_columns),
+            "       1 B           1  a\n    folder              b/\n       3 B           3  c\n    folder              d/\n"
+        );
+        assert_eq!(String::from_utf8(key_json(&listed[1]).unwrap()).unwrap(), r#"{"key":"b/","folder":true}"#);
+    }
+
+    #[test]
     fn a_key_with_a_nul_byte_is_not_printed_with_nul_bytes_between() {
         let mut out = Vec::new();
-        key_null(&mut out, &item("a\nb", 0, 1)).unwrap();
-        let failure = key_null(&mut out, &item("a\0b", 0, 1)).unwrap_err();
+        key_null(&mut out, &Listed::Key(item("a\nb", 0, 1))).unwrap();
+        let failure = key_null(&mut out, &Listed::Folder(key("a\0b"))).unwrap_err();
         assert_eq!(out, b"a\nb\0");
         assert!(failure.error.unwrap().to_string().contains(r"`a\x00b`"));
     }

@@ -1,9 +1,11 @@
 //! Results as text: which form an output has, and where it goes. Standard output carries results and nothing else, standard
 //! error everything said about them.
 
+mod changes;
 mod json;
 mod keys;
 mod report;
+mod results;
 mod values;
 
 use std::fmt::Display;
@@ -12,9 +14,15 @@ use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentLineStyle, LineStyle, Table, TableStyle};
 
-pub(crate) use json::{document, item_without_value, items_without_values};
-pub(crate) use keys::{existence_table, existence_tsv, key_columns, key_heading, key_line, key_null, key_raw, key_tsv};
-pub(crate) use report::{Group, dotted, groups, head, info, rows, stats};
+pub(crate) use changes::{change_columns, change_lines, change_raw, change_tsv};
+pub(crate) use json::{document, item_without_value, items_without_values, key_with};
+pub(crate) use keys::{
+    existence_table, existence_tsv, figure_table, in_order, key_columns, key_heading, key_json, key_line, key_null,
+    key_raw, key_tsv,
+};
+pub(crate) use report::{Group, dotted, duration_ms, groups, head, info, rows, stats};
+pub(crate) use results::{results_raw, results_table, results_tsv};
+use values::preview;
 pub(crate) use values::{hexdump, is_text, pair_table, pair_tsv};
 
 use crate::exit::Failure;
@@ -96,6 +104,12 @@ impl Output {
         Ok(())
     }
 
+    /// Asks something on standard error, whether or not messages are wanted.
+    pub(crate) fn ask(&mut self, question: impl Display) -> io::Result<()> {
+        self.out.flush()?;
+        write!(io::stderr(), "{question}")
+    }
+
     /// Says on standard error why the command failed, after the results so far.
     pub(crate) fn complain(&mut self, failure: &Failure) {
         // The failure may be that nobody takes the results.
@@ -121,7 +135,7 @@ impl Output {
 }
 
 /// A table with a line under its header and none elsewhere.
-fn table(header: [&str; 2]) -> Table {
+fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
     let mut table = Table::new();
     let bare = ContentLineStyle::none();
     let style = TableStyle::new().header_lines(bare).header_separator(LineStyle::none().fill('─')).content_lines(bare);

@@ -120,6 +120,7 @@ pub(crate) fn stats(stats: &StatsAnswer) -> Vec<Group> {
                 ("up for", duration(stats.uptime_s)),
                 ("connections", stats.connections.to_string()),
                 ("transactions", stats.transactions.to_string()),
+                ("watches", stats.watch.watches.to_string()),
                 ("expiry behind by", format!("{} ms", stats.expiry_lag_ms)),
             ],
         ),
@@ -129,7 +130,7 @@ pub(crate) fn stats(stats: &StatsAnswer) -> Vec<Group> {
 /// `kvcli info` for people.
 pub(crate) fn info(info: &InfoAnswer) -> Vec<Group> {
     let limits = &info.limits;
-    let milliseconds = |ms| humantime::format_duration(Duration::from_millis(ms)).to_string();
+    let milliseconds = duration_ms;
     let features: Vec<_> = info.features.iter().map(|feature| escape(feature.as_bytes())).collect();
     vec![
         (
@@ -141,6 +142,7 @@ pub(crate) fn info(info: &InfoAnswer) -> Vec<Group> {
                 ("up for", duration(info.uptime_s)),
                 ("store", escape(info.epoch.as_bytes())),
                 ("revision", info.revision.to_string()),
+                ("values stay", info.default_ttl_ms.map_or("for ever, unless said otherwise".to_owned(), duration_ms)),
             ],
         ),
         (
@@ -149,6 +151,10 @@ pub(crate) fn info(info: &InfoAnswer) -> Vec<Group> {
                 ("key", size(limits.key_bytes_max)),
                 ("value", size(limits.value_bytes_max)),
                 ("items in a batch", limits.batch_items_max.to_string()),
+                ("operations in a transaction", limits.transaction_ops_max.to_string()),
+                ("open transactions", limits.transactions_max.to_string()),
+                ("a transaction without a request", milliseconds(limits.transaction_idle_timeout_ms)),
+                ("a transaction", milliseconds(limits.transaction_age_max_ms)),
                 ("batch", size(limits.batch_bytes_max)),
                 (
                     "keys on a page",
@@ -169,13 +175,15 @@ pub(crate) fn info(info: &InfoAnswer) -> Vec<Group> {
 /// `kvcli head` for people.
 pub(crate) fn head(key: &Key<'_>, meta: &ItemMeta) -> Vec<Row> {
     let content_type = meta.content_type.as_ref().map_or(kvd_client::ContentType::DEFAULT, |stored| stored.as_str());
-    vec![
+    let mut rows = vec![
         ("key", escape(key.as_bytes())),
         ("size", size(meta.size)),
         ("revision", meta.etag.revision.to_string()),
         ("etag", meta.etag.to_string()),
         ("content type", content_type.to_owned()),
-    ]
+    ];
+    rows.extend(meta.ttl_ms.map(|ms| ("goes in", duration_ms(ms))));
+    rows
 }
 
 /// Human, and exact where that differs.
@@ -190,6 +198,21 @@ fn share(part: u64, whole: u64) -> String {
 
 fn number(value: Option<u64>) -> String {
     value.map_or("none".to_owned(), |value| value.to_string())
+}
+
+/// A time to live in the units in which it is given, no finer than people care for: above a minute in seconds, begun ones too. A
+/// library would make months and years of it, whose lengths nobody knows.
+pub(crate) fn duration_ms(ms: u64) -> String {
+    const UNITS: [(u64, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    let mut rest = if ms < 60_000 { ms } else { ms.div_ceil(1_000).saturating_mul(1_000) };
+    let mut parts = Vec::new();
+    for (unit_ms, unit) in UNITS {
+        if rest >= unit_ms {
+            parts.push(format!("{}{unit}", rest / unit_ms));
+            rest %= unit_ms;
+        }
+    }
+    if parts.is_empty() { "0ms".to_owned() } else { parts.join(" ") }
 }
 
 fn duration(seconds: u64) -> String {
@@ -233,6 +256,10 @@ mod tests {
         assert_eq!(share(1, 3), "1 (33.3%)");
         assert_eq!(share(0, 0), "0");
         assert_eq!(duration(93_784), "1day 2h 3m 4s");
+        assert_eq!(duration_ms(1_500), "1s 500ms");
+        assert_eq!(duration_ms(89_001), "1m 30s");
+        assert_eq!(duration_ms(400 * 86_400_000 - 1), "400d");
+        assert_eq!(duration_ms(0), "0ms");
     }
 
     #[test]

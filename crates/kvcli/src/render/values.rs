@@ -60,7 +60,7 @@ pub(crate) fn pair_table<'a>(
     writeln!(out, "{}", table.trim_fmt())
 }
 
-fn preview(value: &[u8]) -> String {
+pub(super) fn preview(value: &[u8]) -> String {
     if !is_text(value) {
         return format!("({} of binary data)", ByteSize(value.len() as u64).display().iec());
     }

@@ -48,7 +48,7 @@ pub(super) fn engine(results: &EngineResults) -> String {
 pub(super) fn allocators(results: &AllocatorResults) -> String {
     let mut text = String::new();
     let facts = machine(&results.machine, &results.command);
-    let under = format!("{ALLOCATORS}\n{facts}");
+    let under = format!("{ALLOCATORS}\n\n{}", facts.trim_end());
     section(&mut text, "Allocators", &under, memory(&results.memory));
     text
 }

@@ -3,3 +3,5 @@
 mod failures;
 mod requests;
 mod support;
+mod transactions;
+mod watches;

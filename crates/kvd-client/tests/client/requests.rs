@@ -2,7 +2,7 @@
 //! becomes a slash. So each key must arrive in a form that nobody touches, on a connection that is used again.
 
 use crate::support::{Fake, Seen, Then, created, value};
-use kvd_client::{Client, Condition, ContentType, Epoch, Etag, Key, Revision, Set, blocking};
+use kvd_client::{Client, Condition, ContentType, Epoch, Etag, Key, Revision, Set, Ttl, blocking};
 
 async fn seen_of_get(key: &[u8]) -> Seen {
     let fake = Fake::start(vec![vec![Then::Close]]);
@@ -84,4 +84,59 @@ fn an_empty_value_is_sent_with_its_length_and_connections_are_kept() {
     let seen: Vec<_> = fake.seen.try_iter().collect();
     assert!(seen[0].headers.contains(&"content-length: 0".to_owned()), "{:?}", seen[0].headers);
     assert!(seen.iter().all(|seen| seen.connection == 0));
+}
+
+#[tokio::test]
+async fn each_verb_has_its_request() {
+    async fn seen<F: Future<Output = ()>>(call: impl FnOnce(Client) -> F) -> (String, Seen) {
+        let fake = Fake::start(vec![vec![Then::Close]]);
+        call(Client::new(&fake.url).unwrap()).await;
+        let seen = fake.seen.recv().unwrap();
+        (seen.line.trim_end_matches(" HTTP/1.1").to_owned(), seen)
+    }
+    macro_rules! line {
+        ($client:ident => $call:expr) => {
+            seen(|$client| async move { drop($call.await) }).await.0
+        };
+    }
+    assert_eq!(line!(c => c.increment("a/b", -5)), "POST /v1/incr/a/b?by=-5");
+    assert_eq!(line!(c => c.increment("..", 1)), "POST /v1/incr64/Li4?by=1");
+    assert_eq!(line!(c => c.append("a", "x")), "POST /v1/txn");
+    assert_eq!(line!(c => c.ttl("a")), "GET /v1/ttl/a");
+    assert_eq!(line!(c => c.expire("a", std::time::Duration::from_secs(30))), "PUT /v1/ttl/a?ttl=30000ms");
+    assert_eq!(line!(c => c.expire("a", std::time::Duration::ZERO)), "PUT /v1/ttl/a?ttl=1ms");
+    assert_eq!(line!(c => c.persist("a")), "PUT /v1/ttl/a?ttl=none");
+    assert_eq!(line!(c => c.delete_prefix("a/")), "DELETE /v1/keys?prefix=a%2F");
+    assert_eq!(line!(c => c.delete_all()), "DELETE /v1/keys?all=true");
+    assert_eq!(line!(c => c.transaction(&kvd_client::Txn::new().get("a"))), "POST /v1/txn");
+    let long = vec![b'k'; 60_000];
+    assert_eq!(line!(c => c.increment(vec![b'k'; 60_000], 1)), "POST /v1/txn");
+    assert_eq!(line!(c => c.persist(vec![b'k'; 60_000])), "POST /v1/txn");
+    let client = Client::new("http://127.0.0.1:1").unwrap();
+    assert!(matches!(client.ttl(&long).await, Err(kvd_client::Error::KeyFitsNoUrl { key_bytes: 60_000 })));
+    assert!(matches!(client.delete_prefix("").await, Err(kvd_client::Error::EmptyPrefix)));
+}
+
+#[tokio::test]
+async fn a_time_to_live_travels_as_a_header_and_comes_back_as_one() {
+    for (ttl, expected) in [
+        (Ttl::Default, None),
+        (Ttl::None, Some("kvd-ttl: none")),
+        (Ttl::Keep, Some("kvd-ttl: keep")),
+        (Ttl::Ms(1_500), Some("kvd-ttl: 1500ms")),
+    ] {
+        let fake = Fake::start(vec![vec![created()]]);
+        let set = Set { ttl, ..Set::new(Key::new(&b"k"[..]).unwrap(), "v") };
+        Client::new(&fake.url).unwrap().set_with(set).await.unwrap();
+        let seen = fake.seen.recv().unwrap();
+        assert_eq!(seen.headers.iter().find(|line| line.starts_with("kvd-ttl")).map(String::as_str), expected);
+    }
+    let absolute = Set { ttl: Ttl::At(1), ..Set::new(Key::new(&b"k"[..]).unwrap(), "v") };
+    let error = Client::new("http://127.0.0.1:1").unwrap().set_with(absolute).await.unwrap_err();
+    assert!(matches!(error, kvd_client::Error::NotExpressible(_)), "{error:?}");
+
+    let head = "etag: \"e1b2c3d4-42\"\r\nkvd-revision: 42\r\nkvd-ttl: 29000ms\r\n";
+    let fake = Fake::start(vec![vec![crate::support::answer("200 OK", head, "v")]]);
+    let value = Client::new(&fake.url).unwrap().get("k").await.unwrap().unwrap();
+    assert_eq!(value.meta.ttl_ms, Some(29_000));
 }

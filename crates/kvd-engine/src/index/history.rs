@@ -10,7 +10,7 @@ use super::record::Record;
 use super::scan::Reordered;
 use super::version::{self, At, Change, Newest, Node};
 use super::word::{Removal, View, Word};
-use super::{Hashed, Home, Index, Target, root};
+use super::{Hashed, Home, Index, Root, Target, root};
 use crate::planted::{self, Bug};
 use crate::reclaim::{Guard, Trash};
 
@@ -152,15 +152,13 @@ impl Index {
 }
 
 impl<'g> Home<'g> {
+    /// The root under which the key was looked for.
+    pub(crate) fn root(&self) -> &'g Root {
+        self.root
+    }
+
     /// What readers may see of the history of a key that lives here.
-    pub(crate) fn past(
-        &self,
-        index: &Index,
-        key: Hashed<'_>,
-        visible: Revision,
-        depth: Depth,
-        guard: &'g Guard<'_>,
-    ) -> Past<'g> {
+    fn past(&self, index: &Index, key: Hashed<'_>, visible: Revision, depth: Depth, guard: &'g Guard<'_>) -> Past<'g> {
         match self.find(index, key, guard).0 {
             Some(target) => Past::of(target.slot.word(), visible, depth, guard),
             None => Past { depth, ..Past::default() },
@@ -168,7 +166,12 @@ impl<'g> Home<'g> {
     }
 }
 
-impl Target<'_> {
+impl<'g> Target<'g> {
+    /// What is kept of the key, newest commits included, as it was before this commit.
+    pub(crate) fn past(&self, depth: Depth, guard: &'g Guard<'_>) -> Past<'g> {
+        Past::of(self.before, Revision(u64::MAX), depth, guard)
+    }
+
     /// The newest commit that changed the key and is known here; 0 for a key that has no slot.
     pub(crate) fn head_revision(&self, guard: &Guard<'_>) -> Revision {
         Revision(version::head_revision(self.before, guard))
@@ -209,6 +212,17 @@ impl Target<'_> {
         self.slot.store(Word::EMPTY);
         let freed_bytes = version::retire_all(self.before, guard, trash);
         self.root.count_held(0, freed_bytes - newest_bytes);
+    }
+
+    /// For a mistake to be planted: the older version that has the value which a change brings.
+    pub(crate) fn older_like(&self, change: &Change, guard: &'g Guard<'_>) -> Option<(Record<'g>, Revision)> {
+        let Change::Put(draft) = change else { return None };
+        let past = self.past(Depth { older: usize::MAX - 1, forgotten: 0 }, guard);
+        let like = |kept: &Kept<'g>| match kept.content {
+            Content::Value(record) if record.value() == draft.record().value() => Some((record, kept.revision)),
+            _ => None,
+        };
+        past.versions.iter().skip(1).find_map(like)
     }
 
     /// A mistake to be planted: the slot takes a record that it had before, with the revision that it had.

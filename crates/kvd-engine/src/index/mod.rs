@@ -32,7 +32,7 @@ use bucket::{Bucket, Locked, Slot};
 pub(crate) use hash::Hashed;
 use hash::Hashing;
 pub(crate) use history::{Content, Depth, Kept, Past};
-pub(crate) use record::{Draft, Record};
+pub(crate) use record::{Draft, EXPIRES_AT_MS_MAX, Record, SHARED_BYTES};
 use resize::Step;
 use root::Place;
 pub(crate) use root::Root;

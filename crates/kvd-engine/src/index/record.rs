@@ -23,6 +23,9 @@ use crate::sync::{AtomicU64, Ordering};
 /// From this length on, in bytes, a value is shared instead of copied: a copy would cost more than counting its users.
 pub(crate) const SHARED_BYTES: usize = 16 << 10;
 
+/// 48 bits: the year 10889. Later is never.
+pub(crate) const EXPIRES_AT_MS_MAX: u64 = (1 << 48) - 1;
+
 const EXPIRES: u64 = 1 << 0;
 const TYPED: u64 = 1 << 1;
 const SHARED: u64 = 1 << 2;
@@ -34,7 +37,7 @@ const REVISION_SHIFT: u32 = 8;
 const FLAGS: u64 = (1 << REVISION_SHIFT) - 1;
 
 const HEAD: usize = size_of::<AtomicU64>();
-/// Of an expiry, and of the time at which it was written. 48 bits: the year 10889.
+/// Of an expiry, and of the time at which it was written.
 const TIME_BYTES: usize = 6;
 
 /// A record that is allocated for as long as `'g`.
@@ -299,7 +302,7 @@ impl Draft {
         for (place, time) in [(expiry, expires_at_ms), (written_at, written_at_ms)] {
             if let Some(at) = time {
                 // Later than that is never.
-                write(place, &at.min((1 << 48) - 1).to_le_bytes()[..TIME_BYTES]);
+                write(place, &at.min(EXPIRES_AT_MS_MAX).to_le_bytes()[..TIME_BYTES]);
             }
         }
         if let Some(text) = content_type {

@@ -145,7 +145,7 @@ impl Root {
     }
 
     /// The clear that made this root; 0 without one.
-    pub(super) fn since(&self) -> Revision {
+    pub(crate) fn since(&self) -> Revision {
         Revision(self.since.load(Ordering::Acquire)) // pairs with the store in `set_since`
     }
 

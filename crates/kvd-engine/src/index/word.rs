@@ -35,7 +35,7 @@ const TIME_SHIFT: u32 = 5;
 const TIME_MAX_MS: u64 = (1 << (TAG_SHIFT - TIME_SHIFT)) - 1;
 
 /// That a key went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Removal {
     /// Why.
     pub(crate) reason: Reason,

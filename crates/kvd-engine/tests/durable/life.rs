@@ -1,11 +1,15 @@
 //! One life of a store, from its start until the power goes or it stops: commands, time, sweeps, transactions, rounds of the
-//! flusher and snapshots in any order, on one thread. Each answer is told to the oracle when the store says that it may leave.
+//! flusher and snapshots in any order, on one thread, with someone who watches. Each answer is told to the oracle when the store
+//! says that it may leave.
+
+mod past;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use kvd_engine::{Config, Engine, Worker};
+use kvd_engine::{Config, Engine, Watch, Worker};
 use kvd_journal::{Error as JournalError, Options, Policy, Recovery, Report};
 use kvd_testkit::chronicle::Chronicle;
 use kvd_testkit::crash::{self, Ended};
@@ -16,7 +20,6 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::model::{Expected, Model, is_alive};
-use crate::past::{compare_past, depth};
 
 /// The first few are used most, so that they meet; all of them are some buckets of one segment.
 pub(crate) const KEYS: [&str; 21] =
@@ -63,6 +66,7 @@ struct Life<'w> {
     policy: Policy,
     engine: Engine,
     worker: Worker,
+    watch: Watch,
     model: Model,
     now_ms: u64,
     /// Answers: when they may leave, and the revision that they tell of.
@@ -110,8 +114,7 @@ pub(crate) fn compare(engine: &Engine, worker: &mut Worker, state: &State, now_m
     if found != expected {
         return Err(format!("the sizes are {found:?}, and should be {expected:?}"));
     }
-    let all: Vec<Key<'_>> = KEYS.map(key).to_vec();
-    for key in all {
+    for key in KEYS.map(key) {
         let expected = state.get(key.as_bytes()).filter(|version| is_alive(version, now_ms));
         let found = get(engine, worker, &key);
         if found.as_ref() != expected {
@@ -175,7 +178,8 @@ impl crash::Workload for Workload {
         report.jumps.iter().for_each(|jump| self.chronicle.resume(jump.from, jump.to));
         self.chronicle.resume(report.last, last);
         if self.history > 0 {
-            compare_past(&engine, &mut worker, &self.chronicle, depth(self.history), last).map_err(Ended::Broken)?;
+            past::compare_past(&engine, &mut worker, &self.chronicle, past::depth(self.history), last)
+                .map_err(Ended::Broken)?;
         }
         let mut life = Life {
             random: &mut self.random,
@@ -185,6 +189,7 @@ impl crash::Workload for Workload {
             disk,
             oracle,
             policy: self.options.policy,
+            watch: engine.watch(None).expect("the next commit is to come"),
             engine,
             worker,
             model: Model::new(last, state),
@@ -197,7 +202,10 @@ impl crash::Workload for Workload {
             life.run(&Command::MultiSet { sets })?;
         }
         for _ in 0..self.steps {
-            life.step()?;
+            let stepped = life.step();
+            // Also when the power went: what is to be seen now could be seen a moment before.
+            life.watch()?;
+            stepped?;
             life.answer();
         }
         life.end()
@@ -242,10 +250,12 @@ impl Life<'_> {
     fn write(&mut self) -> Result<(), Ended> {
         let command = match self.random.random_range(0..100) {
             0..8 if self.history > 0 => return self.rollback(),
-            0..45 => Command::Set(self.set()),
-            45..65 => Command::MultiSet { sets: self.sets() },
-            65..80 => Command::Delete(Delete::new(self.key())),
-            80..95 => {
+            0..35 => Command::Set(self.set()),
+            35..50 => Command::MultiSet { sets: self.sets() },
+            50..60 => Command::Delete(Delete::new(self.key())),
+            60..70 => self.append(),
+            70..85 => self.transaction(),
+            85..95 => {
                 let keys = self.keys();
                 Command::MultiDelete { deletes: keys.into_iter().map(Delete::new).collect(), require_all: false }
             }
@@ -264,10 +274,12 @@ impl Life<'_> {
                 | Reply::MultiSet { revision, .. }
                 | Reply::Deleted { revision, .. }
                 | Reply::MultiDeleted { revision, .. }
+                | Reply::Modified { revision, .. }
+                | Reply::Transaction { revision, .. }
                 | Reply::Cleared { revision, .. },
             ) => *revision,
             Ok(other) => panic!("{other:?} answers no write"),
-            Err(Error::PreconditionFailed { .. }) => Revision(0),
+            Err(Error::PreconditionFailed { .. } | Error::OperationFailed { .. }) => Revision(0),
             Err(error) => return self.refused(error),
         };
         match expected {
@@ -358,41 +370,21 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// So does one of the past, of all keys.
-    fn read_past(&mut self) -> Result<(), Ended> {
-        let visible = self.engine.revision();
-        if self.history > 0 {
-            compare_past(&self.engine, &mut self.worker, self.chronicle, depth(self.history), visible)
-                .map_err(Ended::Broken)?;
-            if self.policy == Policy::Always {
-                self.oracle.acknowledged(visible);
+    /// Who watches sees each commit once, in order; and what it has seen, a reader has.
+    fn watch(&mut self) -> Result<(), Ended> {
+        while let Poll::Ready(commits) = self.watch.poll_commits(&mut Context::from_waker(Waker::noop()), 3) {
+            for commit in commits.expect("far more is kept than is written here") {
+                let (revision, place) = (commit.revision(), self.watch.place());
+                if revision.0 != place.0 + 1 || self.model.at(revision).is_none() {
+                    return broken(format!("commit {revision} is shown after {place}"));
+                }
+                self.watch.saw(revision);
+                if self.policy == Policy::Always {
+                    self.oracle.acknowledged(revision);
+                }
             }
         }
         Ok(())
-    }
-
-    /// What a key had at a revision, which is judged by the newest commits.
-    fn rollback(&mut self) -> Result<(), Ended> {
-        let (key, last) = (self.key(), self.model.last());
-        let to = Revision(last.0.saturating_sub(self.random.random_range(0..10)));
-        let rollback = Command::Rollback(Rollback { key: key.clone(), to, condition: Condition::Always });
-        let old = self.chronicle.at(&key, to, depth(self.history), last);
-        let told = self.model.told(&rollback);
-        match (self.engine.execute(&mut self.worker, &rollback), old) {
-            (Ok(Reply::RolledBack { revision }), Ok(Some(Entry { value, content_type, .. }))) => {
-                self.committed(revision, vec![Effect::Put { key, value, content_type, expires_at_ms: None }])
-            }
-            (Err(Error::NoVersion { .. }), Ok(None)) => {
-                self.answers.push((self.worker.position(), told));
-                Ok(())
-            }
-            (Err(error), Err(expected)) if error == expected => {
-                self.answers.push((self.worker.position(), told));
-                Ok(())
-            }
-            (Err(error), Ok(Some(_))) => self.refused(&error),
-            (found, expected) => broken(format!("{rollback:?} is answered by {found:?} where it was {expected:?}")),
-        }
     }
 
     fn flush(&mut self) -> Result<(), Ended> {
@@ -459,6 +451,32 @@ impl Life<'_> {
         let mut keys = KEYS[..[HOT_KEYS, HOT_KEYS, KEYS.len()][self.random.random_range(0..3)]].to_vec();
         let count = self.random.random_range(1..4);
         (0..count).map(|_| key(keys.swap_remove(self.random.random_range(0..keys.len())))).collect()
+    }
+
+    fn append(&mut self) -> Command<'static> {
+        let len = [0, 10, 700][self.random.random_range(0..3)];
+        let rule = Rule::Append { bytes: Bytes::from(vec![self.random.random::<u8>(); len]) };
+        Command::Modify(Modify { key: self.key(), rule, condition: Condition::Always })
+    }
+
+    fn transaction(&mut self) -> Command<'static> {
+        let checks = (0..self.random.random_range(0..2)).map(|_| {
+            let condition = [Condition::Absent, Condition::Exists][self.random.random_range(0..2)].clone();
+            Check { key: self.key(), condition }
+        });
+        let checks = checks.collect();
+        let commands = (0..self.random.random_range(1..5)).map(|_| match self.random.random_range(0..4) {
+            0 => Command::Set(self.set()),
+            1 => self.append(),
+            2 => {
+                let (from, to, keep) = (self.key(), self.key(), self.random.random());
+                Command::Transfer(Transfer { from, to, replace: true, keep })
+            }
+            _ => Command::Delete(Delete::new(self.key())),
+        });
+        let commands = commands.collect();
+        let on_failure = OnFailure::Abort;
+        Command::Transaction(Transaction { checks, commands, otherwise: None, on_failure })
     }
 
     fn sets(&mut self) -> Vec<Set<'static>> {

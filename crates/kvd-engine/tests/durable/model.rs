@@ -49,6 +49,7 @@ impl Model {
         match command {
             Command::Set(set) => of(&set.key),
             Command::Delete(delete) => of(&delete.key),
+            Command::Modify(modify) => of(&modify.key),
             Command::Rollback(rollback) => of(&rollback.key),
             Command::MultiSet { sets } => sets.iter().map(|set| of(&set.key)).max().unwrap_or_default(),
             Command::MultiDelete { deletes, .. } => {
@@ -76,10 +77,34 @@ impl Model {
             Command::MultiDelete { deletes, .. } => {
                 deletes.iter().for_each(|delete| self.delete(delete, now_ms, &mut effects));
             }
+            Command::Modify(modify) => effects.extend(self.append(modify, now_ms)),
+            Command::Transfer(transfer) => self.transfer(transfer, now_ms, &mut effects),
+            Command::Transaction(transaction) => return self.expect_transaction(transaction, now_ms),
             Command::Clear => effects.push(Effect::Clear),
             _ => panic!("no write"),
         }
         Expected::Effects(effects)
+    }
+
+    /// One command after the other on a state of its own; what differs in the end is the commit.
+    fn expect_transaction(&self, transaction: &Transaction<'_>, now_ms: u64) -> Expected {
+        if !transaction.checks.iter().all(|check| self.holds(&check.key, &check.condition, now_ms)) {
+            return Expected::Refused;
+        }
+        let mut scratch = Model::new(self.last(), self.newest().clone());
+        let mut last = BTreeMap::new();
+        for command in &transaction.commands {
+            let Expected::Effects(effects) = scratch.expect(command, now_ms) else { return Expected::Refused };
+            scratch.commit(Revision(scratch.last().0 + 1), &effects);
+            for effect in effects {
+                if let Effect::Put { key, .. } | Effect::Delete { key, .. } = &effect {
+                    last.insert(key.as_bytes().to_vec(), effect);
+                }
+            }
+        }
+        let was_there = |key: &Vec<u8>| self.alive(key, now_ms).is_some();
+        let differs = |(key, effect): &(Vec<u8>, Effect<'_>)| matches!(effect, Effect::Put { .. }) || was_there(key);
+        Expected::Effects(last.into_iter().filter(differs).map(|(_, effect)| effect).collect())
     }
 
     /// The sweep removes what has expired, all at once: the store is one segment.
@@ -116,17 +141,46 @@ impl Model {
         self.states.push((revision, state));
     }
 
-    /// Whether its condition holds.
-    fn put(&self, set: &Set<'_>, now_ms: u64, effects: &mut Vec<Effect<'static>>) -> bool {
-        let alive = self.alive(set.key.as_bytes(), now_ms);
-        let holds = match &set.condition {
+    fn holds(&self, key: &Key<'_>, condition: &Condition, now_ms: u64) -> bool {
+        let alive = self.alive(key.as_bytes(), now_ms);
+        match condition {
             Condition::Always => true,
             Condition::Absent => alive.is_none(),
             Condition::Exists => alive.is_some(),
             other => panic!("{other:?} is not used here"),
-        };
+        }
+    }
+
+    fn append(&self, modify: &Modify<'_>, now_ms: u64) -> Option<Effect<'static>> {
+        let Rule::Append { bytes } = &modify.rule else { panic!("another rule is not used here") };
+        let alive = self.alive(modify.key.as_bytes(), now_ms);
+        let old = alive.map_or(&b""[..], |version| &version.value);
+        let key = modify.key.borrow().into_owned();
+        (alive.is_none() || !bytes.is_empty()).then(|| Effect::Put {
+            key,
+            value: [old, bytes].concat().into(),
+            content_type: alive.and_then(|version| version.content_type.clone()),
+            expires_at_ms: alive.and_then(|version| version.expires_at_ms),
+        })
+    }
+
+    /// Any target is replaced.
+    fn transfer(&self, transfer: &Transfer<'_>, now_ms: u64, effects: &mut Vec<Effect<'static>>) {
+        let (from, to) = (transfer.from.borrow().into_owned(), transfer.to.borrow().into_owned());
+        let Some(source) = self.alive(from.as_bytes(), now_ms).filter(|_| from != to) else { return };
+        let Version { value, content_type, expires_at_ms, .. } = source.clone();
+        effects.push(Effect::Put { key: to, value, content_type, expires_at_ms });
+        if !transfer.keep {
+            effects.push(Effect::Delete { key: from, reason: Reason::Asked });
+        }
+    }
+
+    /// Whether its condition holds.
+    fn put(&self, set: &Set<'_>, now_ms: u64, effects: &mut Vec<Effect<'static>>) -> bool {
+        let alive = self.alive(set.key.as_bytes(), now_ms);
+        let holds = self.holds(&set.key, &set.condition, now_ms);
         let expires_at_ms = match set.ttl {
-            Ttl::None => None,
+            Ttl::None | Ttl::Default => None,
             Ttl::Keep => alive.and_then(|version| version.expires_at_ms),
             Ttl::Ms(ms) => Some(now_ms + ms),
             Ttl::At(at) => Some(at),

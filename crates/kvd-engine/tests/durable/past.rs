@@ -8,47 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use kvd_engine::{Config, Engine, Worker};
 use kvd_journal::{Disk, Options, Policy, RealDisk};
-use kvd_testkit::chronicle::{Chronicle, Depth};
 use kvd_testkit::disk::SimDisk;
 use kvd_types::*;
 
 use crate::life::{KEYS, key, open_with, options};
-
-/// All deletions are remembered: which are forgotten depends on when snapshots were made.
-pub(crate) fn depth(older: usize) -> Depth {
-    Depth { older, deletions: usize::MAX - 1 }
-}
-
-/// Whether all keys have the past that the chronicle tells, for who sees commits up to `newest`.
-pub(crate) fn compare_past(
-    engine: &Engine,
-    worker: &mut Worker,
-    chronicle: &Chronicle,
-    depth: Depth,
-    newest: Revision,
-) -> Result<(), String> {
-    for key in KEYS.map(key) {
-        let versions = chronicle.history(&key, depth, newest);
-        let mut revisions: Vec<Revision> =
-            versions.iter().flat_map(|item| [item.revision, Revision(item.revision.0 - 1)]).collect();
-        revisions.extend([newest, Revision(newest.0 + 1), Revision(newest.0.saturating_sub(1)), Revision(0)]);
-        let expected = Ok(Reply::History { revision: newest, versions });
-        let found = engine.execute(worker, &Command::History { key: key.borrow() });
-        if found != expected {
-            return Err(format!("the history of {key:?} is {found:?}, and should be {expected:?}"));
-        }
-        for revision in revisions {
-            let expected = chronicle.at(&key, revision, depth, newest);
-            let expected = expected
-                .map(|entry| Reply::Got { revision: entry.as_ref().map_or(revision, |entry| entry.revision), entry });
-            let found = engine.execute(worker, &Command::GetAt { key: key.borrow(), revision });
-            if found != expected {
-                return Err(format!("{key:?} at {revision} is {found:?}, and should be {expected:?}"));
-            }
-        }
-    }
-    Ok(())
-}
 
 /// A store with this history, in a directory.
 fn start(disk: &SimDisk, history: usize, history_deleted_max: usize) -> (Engine, Worker) {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use kvd_engine::{Batch, Config, Engine, Update, View, Visibility, Worker};
 use kvd_types::{
-    Command, Condition, Delete, Effect, Entry, Error, Key, List, ListValues, Page, Reply, Revision, Set, Ttl,
+    Check, Command, Condition, Delete, Effect, Entry, Error, Key, List, ListValues, Modify, OnFailure, Page, Reply,
+    Revision, Rule, Set, Transaction, Ttl,
 };
 use shuttle::thread::{self, JoinHandle};
 
@@ -72,6 +73,10 @@ pub(crate) fn put_until(key_number: u64, value: u64, at: u64) -> Set<'static> {
 
 pub(crate) fn put_if(key_number: u64, value: u64, condition: Condition) -> Set<'static> {
     Set { condition, ..put(key_number, value) }
+}
+
+pub(crate) fn increment(key_number: u64, by: i64) -> Command<'static> {
+    Command::Modify(Modify { key: key(key_number), rule: Rule::Increment { by }, condition: Condition::Always })
 }
 
 fn found(entry: Option<Entry>) -> Found {
@@ -180,6 +185,34 @@ impl Client {
             Ok(Revision(revision)) => Some(revision),
             Err(Error::Conflict { .. }) => None,
             Err(other) => panic!("a commit fails by conflicts alone: {other}"),
+        }
+    }
+
+    /// Adds to a number. Returns the sum, and the commit's revision.
+    pub(crate) fn increment(&mut self, number: u64, by: i64) -> (u64, u64) {
+        match self.execute(&increment(number, by)).unwrap() {
+            Reply::Modified { entry, revision, changed: true } => (found(entry).unwrap().0, revision.0),
+            other => panic!("no answer to an increment: {other:?}"),
+        }
+    }
+
+    /// The same inside an update.
+    pub(crate) fn increment_inside(&mut self, update: &mut Update, number: u64, by: i64) {
+        update.execute(&self.engine, &mut self.worker, &increment(number, by)).unwrap();
+    }
+
+    /// Sets some keys if all of these are absent. None if one is not.
+    pub(crate) fn set_if_absent(&mut self, absent: &[u64], sets: &[(u64, u64)]) -> Option<u64> {
+        let transaction = Transaction {
+            checks: absent.iter().map(|number| Check { key: key(*number), condition: Condition::Absent }).collect(),
+            commands: sets.iter().map(|(number, value)| Command::Set(put(*number, *value))).collect(),
+            otherwise: None,
+            on_failure: OnFailure::Abort,
+        };
+        match self.execute(&Command::Transaction(transaction)) {
+            Ok(Reply::Transaction { revision, .. }) => Some(revision.0),
+            Err(Error::PreconditionFailed { .. }) => None,
+            other => panic!("no answer to a transaction: {other:?}"),
         }
     }
 

@@ -59,6 +59,26 @@ fn constant_sum() {
     Journal::of(&engine);
 }
 
+/// A rule inside an update looks at the key: of two that looked at the same version one is in conflict, and begins again.
+fn increments_inside_updates() {
+    let engine = open(Visibility::Immediate, 1);
+    let adder = || {
+        spawn(&engine, |client| {
+            loop {
+                let mut update = client.engine.update().unwrap();
+                client.increment_inside(&mut update, X, 1);
+                if client.commit(update).is_some() {
+                    return;
+                }
+            }
+        })
+    };
+    let adders = [adder(), adder()];
+    adders.into_iter().for_each(|adder| adder.join().unwrap());
+    assert_eq!(Client::new(&engine).get(X).unwrap().0, 2, "an increment was lost");
+    Journal::of(&engine);
+}
+
 /// T1 reads x and writes y, T2 writes x, R reads both: by the checker of histories.
 fn reads_hold_at_the_commit() {
     let engine = open(Visibility::Immediate, 1);
@@ -118,6 +138,11 @@ fn an_update_reads_one_state() {
 }
 
 #[test]
+fn every_increment_inside_an_update_counts() {
+    passes(increments_inside_updates);
+}
+
+#[test]
 fn what_an_update_has_read_holds_when_it_commits() {
     passes(reads_hold_at_the_commit);
 }
@@ -130,6 +155,11 @@ fn a_read_set_that_is_not_locked_is_caught() {
 #[test]
 fn absence_that_is_not_remembered_is_caught() {
     catches(Bug::AbsentNotRead, write_skew_by_creation);
+}
+
+#[test]
+fn a_rule_that_does_not_remember_absence_is_caught() {
+    catches(Bug::AbsentNotRead, increments_inside_updates);
 }
 
 #[test]

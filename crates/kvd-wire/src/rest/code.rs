@@ -51,7 +51,13 @@ codes! {
     NOT_ACCEPTABLE = "not-acceptable" NOT_ACCEPTABLE "Not acceptable";
     REQUEST_TIMEOUT = "request-timeout" REQUEST_TIMEOUT "Request timeout" retryable;
     CONFLICT = "conflict" CONFLICT "Conflict" retryable;
+    TX_BUSY = "tx-busy" CONFLICT "Transaction busy" retryable;
+    OPERATION_CONDITION = "precondition-failed" CONFLICT "Precondition failed";
+    NOT_AN_INTEGER = "not-an-integer" CONFLICT "Not an integer";
+    NOT_A_NUMBER = "not-a-number" CONFLICT "Not a number";
+    OVERFLOW = "overflow" CONFLICT "Overflow";
     HISTORY_OFF = "history-off" CONFLICT "History is off";
+    TRANSACTION_ENDED = "transaction-ended" GONE "Transaction ended";
     VERSION_DROPPED = "version-dropped" GONE "Version dropped";
     SNAPSHOT_TOO_OLD = "snapshot-too-old" GONE "Snapshot too old";
     PRECONDITION_FAILED = "precondition-failed" PRECONDITION_FAILED "Precondition failed";
@@ -62,6 +68,7 @@ codes! {
     INVALID_ITEM = "invalid-item" UNPROCESSABLE_ENTITY "Invalid item";
     DUPLICATE_KEY = "duplicate-key" UNPROCESSABLE_ENTITY "Duplicate key";
     EMPTY_BATCH = "empty-batch" UNPROCESSABLE_ENTITY "Empty batch";
+    SCAN_IN_TRANSACTION = "scan-in-transaction" UNPROCESSABLE_ENTITY "Scan in a transaction";
     NOT_IN_TRANSACTION = "not-in-transaction" UNPROCESSABLE_ENTITY "Not in a transaction";
     TOO_MANY_TRANSACTIONS = "too-many-transactions" TOO_MANY_REQUESTS "Too many transactions" retryable;
     INTERNAL = "internal" INTERNAL_SERVER_ERROR "Internal error";

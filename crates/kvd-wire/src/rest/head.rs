@@ -1,9 +1,9 @@
-//! The request headers that mean something here, read in one pass. Refuses those of the contract that this version does not
-//! have yet; leaves all others alone. Which of them a route cares for is the route's business.
+//! The request headers that mean something here, read in one pass; all others are left alone. Which of them a route cares for
+//! is the route's business.
 
 use http::{HeaderMap, HeaderValue};
 
-use super::code::{BAD_HEADER, UNSUPPORTED};
+use super::code::BAD_HEADER;
 use super::condition::TagList;
 use super::problem::Problem;
 
@@ -17,6 +17,11 @@ pub(crate) struct Head<'h> {
     pub(crate) if_none_match: Option<TagList>,
     pub(crate) range: Option<&'h HeaderValue>,
     pub(crate) if_range: Option<&'h HeaderValue>,
+    pub(crate) ttl: Option<&'h HeaderValue>,
+    /// The open transaction that the request runs in.
+    pub(crate) transaction: Option<&'h HeaderValue>,
+    /// Whether `Prefer: return=representation` asks for the new state of what is written.
+    pub(crate) wants_representation: bool,
     /// Whether a body follows that is not known to be empty.
     pub(crate) has_body: bool,
 }
@@ -35,9 +40,9 @@ impl<'h> Head<'h> {
                 "content-range" => head.content_range = Some(value),
                 "content-length" => head.has_body |= value != "0",
                 "transfer-encoding" => head.has_body = true,
-                "kvd-ttl" => return Err(unbuilt("Kvd-TTL")),
-                "kvd-tx" => return Err(unbuilt("Kvd-Tx")),
-                "prefer" if wants_representation(value) => return Err(unbuilt("Prefer: return=representation")),
+                "kvd-ttl" => once(&mut head.ttl, value, "Kvd-TTL")?,
+                "kvd-tx" => once(&mut head.transaction, value, "Kvd-Tx")?,
+                "prefer" => head.wants_representation |= wants_representation(value),
                 _ => {}
             }
         }
@@ -50,10 +55,6 @@ fn once<'h>(slot: &mut Option<&'h HeaderValue>, value: &'h HeaderValue, header: 
         None => Ok(()),
         Some(_) => Err(Problem::new(BAD_HEADER, format!("{header} comes twice"))),
     }
-}
-
-fn unbuilt(header: &str) -> Problem {
-    Problem::new(UNSUPPORTED, format!("header {header} is not built in this version"))
 }
 
 fn wants_representation(value: &HeaderValue) -> bool {

@@ -1,22 +1,10 @@
-//! The routes of a key's history: an old version of it, the versions that are kept, and an old value made new. Reads no body: a
-//! rollback waits as [`Rollback`] until the session has it.
+//! An old value of a key made new: what waits for its body until the session has it. The other routes of history have no body,
+//! and stand in `request`.
 
-use kvd_types::{Command, Condition, Key, Revision};
+use kvd_types::{Command, Condition, Key};
 
 use super::batch::{self, Format};
-use super::code::BAD_QUERY;
 use super::problem::Problem;
-use super::query::Query;
-
-/// The revision in `?rev=`, if one is named.
-pub(crate) fn take_revision(query: &mut Query<'_>) -> Result<Option<Revision>, Problem> {
-    let Some(text) = query.take("rev") else { return Ok(None) };
-    let digits = std::str::from_utf8(&text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    match digits.and_then(|digits| digits.parse().ok()) {
-        Some(revision) => Ok(Some(Revision(revision))),
-        None => Err(Problem::new(BAD_QUERY, "`rev` is a revision, a decimal number")),
-    }
-}
 
 /// A rollback of one key that waits for its body.
 #[derive(Debug)]

@@ -16,10 +16,15 @@ pub(crate) fn body_format(content_type: Option<&HeaderValue>) -> Result<Format, 
     match [Format::Json, Format::Cbor].into_iter().find(|format| media_type.eq_ignore_ascii_case(format.content_type()))
     {
         Some(format) if utf8 => Ok(format),
-        _ => Err(Problem::new(
-            UNSUPPORTED_MEDIA_TYPE,
-            "a batch is application/json in UTF-8 or application/cbor; say which one in Content-Type",
-        )),
+        _ => {
+            // As much of a stranger's text as it is recognised by.
+            let arrived: String = String::from_utf8_lossy(value.as_bytes()).chars().take(64).collect();
+            let detail = format!(
+                "this body is sent as `{arrived}`, but a batch is application/json in UTF-8 or application/cbor: say which \
+                 one in Content-Type (curl -H 'Content-Type: application/json')"
+            );
+            Err(Problem::new(UNSUPPORTED_MEDIA_TYPE, detail))
+        }
     }
 }
 
@@ -29,20 +34,8 @@ fn is_utf8(charset: &str) -> bool {
 
 /// The format of an answer: what `Accept` prefers, `default` where it has no preference.
 pub(crate) fn answer_format(headers: &HeaderMap, default: Format) -> Result<Format, Problem> {
-    let mut wishes = [Wish::default(), Wish::default()];
-    let mut lines = headers.get_all(ACCEPT).iter().peekable();
-    if lines.peek().is_none() {
-        return Ok(default);
-    }
-    for line in lines {
-        for range in line.to_str().unwrap_or_default().split(',') {
-            let (media_range, parameters) = split(range);
-            let quality = quality(parameters)?;
-            wishes[0].consider(media_range, Format::Json, quality);
-            wishes[1].consider(media_range, Format::Cbor, quality);
-        }
-    }
-    let [json, cbor] = wishes.map(|wish| wish.quality);
+    let formats = [Format::Json, Format::Cbor].map(Format::content_type);
+    let Some([json, cbor]) = qualities(headers, formats)? else { return Ok(default) };
     if json.max(cbor) <= 0.0 {
         return Err(Problem::new(NOT_ACCEPTABLE, "this route answers in application/json or application/cbor"));
     }
@@ -53,6 +46,35 @@ pub(crate) fn answer_format(headers: &HeaderMap, default: Format) -> Result<Form
     })
 }
 
+/// For a route that answers in this media type alone.
+pub(crate) fn check_accepts(headers: &HeaderMap, media_type: &'static str) -> Result<(), Problem> {
+    match qualities(headers, [media_type])? {
+        Some([quality]) if quality <= 0.0 => {
+            Err(Problem::new(NOT_ACCEPTABLE, format!("this route answers in {media_type}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How much each of these is wanted; none if nothing is said.
+fn qualities<const N: usize>(headers: &HeaderMap, media_types: [&str; N]) -> Result<Option<[f32; N]>, Problem> {
+    let mut wishes = [Wish::default(); N];
+    let mut lines = headers.get_all(ACCEPT).iter().peekable();
+    if lines.peek().is_none() {
+        return Ok(None);
+    }
+    for line in lines {
+        for range in line.to_str().unwrap_or_default().split(',') {
+            let (media_range, parameters) = split(range);
+            let quality = quality(parameters)?;
+            for (wish, media_type) in wishes.iter_mut().zip(media_types) {
+                wish.consider(media_range, media_type, quality);
+            }
+        }
+    }
+    Ok(Some(wishes.map(|wish| wish.quality)))
+}
+
 /// How much a client wants one format: the quality of the most specific media range that covers it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wish {
@@ -61,11 +83,15 @@ struct Wish {
 }
 
 impl Wish {
-    fn consider(&mut self, media_range: &str, format: Format, quality: f32) {
+    fn consider(&mut self, media_range: &str, media_type: &str, quality: f32) {
+        let is_of_its_kind = || match (media_range.split_once('/'), media_type.split_once('/')) {
+            (Some((kind, "*")), Some((own, _))) => kind.eq_ignore_ascii_case(own),
+            _ => false,
+        };
         let specificity = match media_range {
             "*/*" => 1,
-            _ if media_range.eq_ignore_ascii_case("application/*") => 2,
-            _ if media_range.eq_ignore_ascii_case(format.content_type()) => 3,
+            _ if is_of_its_kind() => 2,
+            _ if media_range.eq_ignore_ascii_case(media_type) => 3,
             _ => return,
         };
         if specificity >= self.specificity {

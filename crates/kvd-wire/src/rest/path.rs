@@ -1,5 +1,5 @@
 //! A key in a URL, both directions: percent-encoded after `/v1/keys/`, base64url after `/v1/k64/`; after other verbs likewise,
-//! `/v1/history/` and `/v1/history64/`.
+//! `/v1/ttl/` and `/v1/ttl64/`.
 //! Knows the two spellings and which of them survives the libraries and proxies between client and server; the rest of a
 //! request is not its business.
 
@@ -24,7 +24,7 @@ const PATH_KEY_BYTES_MAX: usize = 1024;
 
 /// Longest key that is written in a URL at all. In base64url it takes 64,171 bytes; the rest of [`kvd_types::URL_BYTES_MAX`]
 /// is for the scheme and host that a proxy wants before it.
-const URL_KEY_BYTES_MAX: usize = 47 << 10;
+pub(crate) const URL_KEY_BYTES_MAX: usize = 47 << 10;
 
 /// Everything but RFC 3986's unreserved characters.
 pub(crate) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -48,7 +48,7 @@ pub fn form_for(key: &Key<'_>) -> KeyForm {
     form_after(PATH_PREFIX, BASE64_PREFIX, key)
 }
 
-/// As [`form_for`], for a route that names its verb before the key: `history`, `rollback`.
+/// As [`form_for`], for a route that names its verb before the key: `ttl`, `incr`, `history`, `rollback`.
 pub fn form_below(verb: &str, key: &Key<'_>) -> KeyForm {
     form_after(&format!("/v1/{verb}/"), &format!("/v1/{verb}64/"), key)
 }

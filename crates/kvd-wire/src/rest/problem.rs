@@ -10,9 +10,9 @@ use kvd_types::{Etag, Key, Limit, LimitExceeded, Revision};
 
 use super::batch::{Format, encode_problem};
 use super::code::{
-    BUSY, CLOSED, Code, INTERNAL, INVALID_ITEM, JOURNAL_FAILED, LIMIT_EXCEEDED, LOADING, MALFORMED_BODY,
+    BAD_CURSOR, BUSY, CLOSED, Code, INTERNAL, INVALID_ITEM, JOURNAL_FAILED, LIMIT_EXCEEDED, LOADING, MALFORMED_BODY,
     METHOD_NOT_ALLOWED, NO_ROOM, NOT_FOUND, OUTCOME_UNKNOWN, PAGE_LIMIT_EXCEEDED, RANGE_NOT_SATISFIABLE,
-    REQUEST_TIMEOUT, UNSUPPORTED,
+    REQUEST_TIMEOUT, SNAPSHOT_TOO_OLD, TOO_MANY_TRANSACTIONS, TRANSACTION_ENDED, TX_BUSY, UNSUPPORTED,
 };
 use super::response::KVD_REVISION;
 
@@ -92,6 +92,11 @@ impl Problem {
         self
     }
 
+    pub(crate) fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Problem {
+        self.0.detail = detail.into();
+        self
+    }
+
     fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
         self.0.headers.push((name, value));
         self
@@ -139,6 +144,11 @@ impl Problem {
         Problem::new(MALFORMED_BODY, "the request's body did not arrive whole")
     }
 
+    /// 410: commits that a watch asks for are not kept; `detail` says which are.
+    pub fn commits_not_kept(detail: String) -> Problem {
+        Problem::new(SNAPSHOT_TOO_OLD, detail)
+    }
+
     /// 408: the rest of the request did not come in time.
     pub fn request_timeout() -> Problem {
         Problem::new(REQUEST_TIMEOUT, "the request's body did not arrive in time")
@@ -167,6 +177,41 @@ impl Problem {
     /// 503: the disk failed while an answer waited for it.
     pub fn outcome_unknown() -> Problem {
         Problem::new(OUTCOME_UNKNOWN, kvd_types::Error::OutcomeUnknown.to_string())
+    }
+
+    /// 409: the transaction is carrying out another request.
+    pub fn transaction_busy() -> Problem {
+        Problem::new(TX_BUSY, "this transaction is carrying out another request; one at a time")
+    }
+
+    /// 410: there is no such transaction, or no longer.
+    pub fn transaction_ended() -> Problem {
+        let detail = "no transaction of this name is open: it was never begun here, has ended, was left alone for too long, \
+                      or was open for too long; begin another";
+        Problem::new(TRANSACTION_ENDED, detail)
+    }
+
+    /// 429: open transactions remember as much as there is room for.
+    pub fn transactions_full(exceeded: LimitExceeded) -> Problem {
+        let detail = format!("{exceeded}: open transactions hold too much; end one, or wait");
+        let mut problem = Problem::from(exceeded);
+        let (code, limit) = (TOO_MANY_TRANSACTIONS, problem.0.limit.take());
+        problem = Problem::new(code, detail);
+        problem.0.limit = limit;
+        problem
+    }
+
+    /// The same refusal of something that was carried out in part.
+    pub fn after(mut self, what_was_done: &str) -> Problem {
+        self.0.detail = format!("after {what_was_done}: {}", self.0.detail).into();
+        self
+    }
+
+    /// 400: a sorted list can't go on after a key that is too long for a URL.
+    pub(crate) fn no_cursor() -> Problem {
+        let detail =
+            "the next page would begin after a key that is too long for a URL; list without `sort` and `delimiter`";
+        Problem::new(BAD_CURSOR, detail)
     }
 
     /// 400: the server has no disk to do this on.

@@ -1,14 +1,16 @@
 //! The part of a URL after `?`, both directions. Fields are percent-decoded once, `+` is a plus; a field that a route does
-//! not know, or that comes twice, is refused. Knows the fields of a list page, and `enc`.
+//! not know, or that comes twice, is refused. Knows the fields of lists, and how keys and revisions are written; those of single
+//! keys are read in `one_key`.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use kvd_types::{Cursor, Epoch, Key, KeyTooLong, LIST_ITEMS_DEFAULT, List, ListValues};
-use percent_encoding::utf8_percent_encode;
+use kvd_types::{Command, Cursor, Epoch, Key, KeyTooLong, LIST_ITEMS_DEFAULT, List, ListSorted, ListValues, Revision};
+use percent_encoding::{percent_encode, utf8_percent_encode};
 
-use super::code::{BAD_CURSOR, BAD_QUERY, UNSUPPORTED};
+use super::code::{BAD_CURSOR, BAD_QUERY};
 use super::path::{RESERVED, decode_base64url, unescape};
 use super::problem::Problem;
 
@@ -16,11 +18,51 @@ use super::problem::Problem;
 const FIELDS_MAX: usize = 16;
 
 /// Fields of the contract that this version does not have yet.
-const UNBUILT: &[&str] = &["ttl", "return", "delimiter", "sort"];
+/// What a cursor of a sorted list begins with; no other holds it.
+const SORTED_CURSOR: u8 = b'~';
 
 /// The path and query of a list page, for clients. `cursor` is what the page before gave.
 pub fn for_list(prefix: &[u8], limit: Option<usize>, cursor: Option<&str>, values: ListValues) -> String {
     let mut url = format!("/v1/keys?values={}", values_name(values));
+    push_page(&mut url, prefix, limit, cursor);
+    url
+}
+
+/// As [`for_list`], sorted; with a delimiter, keys that have one behind the prefix come as what they begin with.
+pub fn for_sorted_list(
+    prefix: &[u8],
+    delimiter: Option<&[u8]>,
+    limit: Option<usize>,
+    cursor: Option<&str>,
+    values: ListValues,
+) -> String {
+    let mut url = format!("/v1/keys?sort=key&values={}", values_name(values));
+    if let Some(delimiter) = delimiter {
+        url.extend(["&delimiter=", &percent_encode(delimiter, RESERVED).to_string()]);
+    }
+    push_page(&mut url, prefix, limit, cursor);
+    url
+}
+
+/// The path and query that delete all keys with a prefix, for clients; all keys there are with the empty one.
+pub fn for_deletion(prefix: &[u8]) -> String {
+    let mut url = String::from("/v1/keys?");
+    match prefix {
+        [] => url.push_str("all=true"),
+        _ => url.extend(["prefix=", &percent_encode(prefix, RESERVED).to_string()]),
+    }
+    url
+}
+
+/// The path and query of a watch of the keys with a prefix, for clients; from a revision on, or from what comes next.
+pub fn for_watch(prefix: &[u8], from: Option<Revision>) -> String {
+    let prefix = (!prefix.is_empty()).then(|| format!("prefix={}", percent_encode(prefix, RESERVED)));
+    let from = from.map(|from| format!("from={from}"));
+    let fields: Vec<String> = prefix.into_iter().chain(from).collect();
+    if fields.is_empty() { "/v1/watch".to_owned() } else { format!("/v1/watch?{}", fields.join("&")) }
+}
+
+fn push_page(url: &mut String, prefix: &[u8], limit: Option<usize>, cursor: Option<&str>) {
     match std::str::from_utf8(prefix) {
         Ok("") => {}
         Ok(text) => url.extend(["&prefix=", &utf8_percent_encode(text, RESERVED).to_string()]),
@@ -32,7 +74,6 @@ pub fn for_list(prefix: &[u8], limit: Option<usize>, cursor: Option<&str>, value
     if let Some(cursor) = cursor {
         url.extend(["&cursor=", &utf8_percent_encode(cursor, RESERVED).to_string()]);
     }
-    url
 }
 
 /// The fields of a query, decoded. Each is taken by who understands it; [`finish`](Query::finish) refuses the rest.
@@ -41,7 +82,7 @@ pub(crate) struct Query<'a> {
     fields: Vec<(Text<'a>, Text<'a>)>,
 }
 
-type Text<'a> = Cow<'a, [u8]>;
+pub(super) type Text<'a> = Cow<'a, [u8]>;
 
 impl<'a> Query<'a> {
     pub(crate) fn parse(query: Option<&'a str>) -> Result<Self, Problem> {
@@ -77,26 +118,67 @@ impl<'a> Query<'a> {
         }
     }
 
-    pub(crate) fn take_list(&mut self) -> Result<List<'a>, Problem> {
-        Ok(List {
-            prefix: self.take_prefix()?,
-            limit: self.take("limit").as_deref().map_or(Ok(LIST_ITEMS_DEFAULT), parse_limit)?,
-            cursor: self.take("cursor").as_deref().map(parse_cursor).transpose()?,
-            values: self.take("values").as_deref().map_or(Ok(ListValues::default()), parse_values)?,
-        })
+    /// The list that is asked for: sorted if it says so, and with a delimiter.
+    pub(crate) fn take_list(&mut self) -> Result<Command<'a>, Problem> {
+        let prefix = self.take_key("prefix", "prefix_b64")?.unwrap_or(Key::empty());
+        let limit = self.take("limit").as_deref().map_or(Ok(LIST_ITEMS_DEFAULT), parse_limit)?;
+        let values = self.take("values").as_deref().map_or(Ok(ListValues::default()), parse_values)?;
+        let cursor = self.take("cursor");
+        let is_sorted = match self.take("sort").as_deref() {
+            None => false,
+            Some(b"key") => true,
+            Some(_) => return Err(Problem::new(BAD_QUERY, "`sort` can only be key")),
+        };
+        let delimiter = self.take("delimiter").map(|text| key_of(text, "delimiter")).transpose()?;
+        if delimiter.as_ref().is_some_and(Key::is_empty) {
+            return Err(Problem::new(BAD_QUERY, "`delimiter` is at least one byte"));
+        }
+        if !is_sorted && delimiter.is_none() {
+            let cursor = cursor.as_deref().map(parse_cursor).transpose()?;
+            return Ok(Command::List(List { prefix, limit, cursor, values }));
+        }
+        let after = cursor.as_deref().map(parse_sorted_cursor).transpose()?;
+        Ok(Command::ListSorted(ListSorted { prefix, delimiter, limit, after, values }))
     }
 
-    fn take_prefix(&mut self) -> Result<Key<'a>, Problem> {
-        match (self.take("prefix"), self.take("prefix_b64")) {
-            (None, None) => Ok(Key::empty()),
-            (Some(prefix), None) => {
-                Key::new(prefix).map_err(|why: KeyTooLong| Problem::new(BAD_QUERY, format!("`prefix`: {why}")))
+    /// What is to be deleted: the keys with a prefix, or none for all there are. One of both must be said, so that a variable
+    /// that was not set empties no store.
+    pub(crate) fn take_deletion(&mut self) -> Result<Option<Key<'a>>, Problem> {
+        let all = match self.take("all").as_deref() {
+            None => false,
+            Some(b"true") => true,
+            Some(_) => return Err(Problem::new(BAD_QUERY, "`all` can only be true")),
+        };
+        match (self.take_key("prefix", "prefix_b64")?, all) {
+            (Some(prefix), false) if !prefix.is_empty() => Ok(Some(prefix)),
+            (None, true) => Ok(None),
+            _ => Err(Problem::new(BAD_QUERY, "say what to delete: `prefix`, not empty, or `all=true` for every key")),
+        }
+    }
+
+    /// A key, or a part of one, that is given as it is or in base64url.
+    pub(crate) fn take_key(&mut self, plain: &str, base64: &str) -> Result<Option<Key<'a>>, Problem> {
+        match (self.take(plain), self.take(base64)) {
+            (None, None) => Ok(None),
+            (Some(key), None) => {
+                let refuse = |why: KeyTooLong| Problem::new(BAD_QUERY, format!("`{plain}`: {why}"));
+                Key::new(key).map(Some).map_err(refuse)
             }
-            (None, Some(base64)) => {
-                let text = String::from_utf8_lossy(&base64);
-                decode_base64url(&text).map_err(|why| Problem::new(BAD_QUERY, format!("`prefix_b64`: {why}")))
+            (None, Some(text)) => {
+                let text = String::from_utf8_lossy(&text);
+                let refuse = |why| Problem::new(BAD_QUERY, format!("`{base64}`: {why}"));
+                decode_base64url(&text).map(Some).map_err(refuse)
             }
-            (Some(_), Some(_)) => Err(Problem::new(BAD_QUERY, "`prefix` and `prefix_b64` exclude each other")),
+            (Some(_), Some(_)) => Err(Problem::new(BAD_QUERY, format!("`{plain}` and `{base64}` exclude each other"))),
+        }
+    }
+
+    /// A revision, in decimal.
+    pub(crate) fn take_revision(&mut self, name: &str) -> Result<Option<Revision>, Problem> {
+        let Some(text) = self.take(name) else { return Ok(None) };
+        match digits(&text) {
+            Some(revision) => Ok(Some(Revision(revision))),
+            None => Err(Problem::new(BAD_QUERY, format!("`{name}` is a revision, a decimal number"))),
         }
     }
 
@@ -104,19 +186,25 @@ impl<'a> Query<'a> {
     pub(crate) fn finish(self) -> Result<(), Problem> {
         let Some((name, _)) = self.fields.first() else { return Ok(()) };
         let name = lossy(name);
-        if UNBUILT.contains(&name.as_str()) {
-            return Err(Problem::new(UNSUPPORTED, format!("query field `{name}` is not built in this version")));
-        }
         Err(Problem::new(BAD_QUERY, format!("this route has no query field `{name}`")))
     }
 }
 
+fn key_of<'a>(text: Text<'a>, field: &str) -> Result<Key<'a>, Problem> {
+    Key::new(text).map_err(|why: KeyTooLong| Problem::new(BAD_QUERY, format!("`{field}`: {why}")))
+}
+
 fn parse_limit(text: &[u8]) -> Result<usize, Problem> {
-    let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    match digits.and_then(|text| text.parse().ok()) {
+    match digits(text) {
         Some(limit) if limit > 0 => Ok(limit),
         _ => Err(Problem::new(BAD_QUERY, "`limit` is a decimal number, at least 1")),
     }
+}
+
+/// A number that is written with digits alone.
+pub(super) fn digits<T: FromStr>(text: &[u8]) -> Option<T> {
+    let digits = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok()
 }
 
 const VALUES: [(ListValues, &str); 3] =
@@ -145,10 +233,26 @@ pub(crate) fn cursor_text(cursor: &Cursor) -> String {
 fn parse_cursor(text: &[u8]) -> Result<Cursor, Problem> {
     let bytes: Option<[u8; 13]> = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
     let Some([e0, e1, e2, e3, is_keyed @ 0..=1, hash @ ..]) = bytes else {
-        return Err(Problem::new(BAD_CURSOR, "`cursor` is not one that this server gave; send it as it came"));
+        return Err(bad_cursor());
     };
     let epoch = Epoch(u32::from_be_bytes([e0, e1, e2, e3]));
     Ok(Cursor { epoch, next_hash: u64::from_be_bytes(hash), is_keyed: is_keyed == 1 })
+}
+
+/// The text of a sorted list's cursor: the bytes that the page ended with, as base64url behind a mark.
+pub(crate) fn sorted_cursor_text(after: &Key<'_>) -> String {
+    let mut text = String::from(char::from(SORTED_CURSOR));
+    URL_SAFE_NO_PAD.encode_string(after.as_bytes(), &mut text);
+    text
+}
+
+fn parse_sorted_cursor(text: &[u8]) -> Result<Key<'static>, Problem> {
+    let bytes = text.strip_prefix(&[SORTED_CURSOR]).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+    bytes.and_then(|bytes| Key::new(bytes).ok()).ok_or_else(bad_cursor)
+}
+
+fn bad_cursor() -> Problem {
+    Problem::new(BAD_CURSOR, "`cursor` is not one that this server gave for such a list; send it as it came")
 }
 
 /// A field's name for an error message.

@@ -1,23 +1,27 @@
 //! A request's head to an [`Operation`]: which route, which key, under which conditions, and how the answer is to look.
-//! Reads no body: what needs one waits as [`Put`], [`Batch`] or [`Rollback`] until the session has it.
+//! Reads no body: what needs one waits as [`Put`], [`Batch`], [`Rollback`] or [`Begin`] until the session has it.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
-use kvd_types::{Command, Condition, ContentType, Delete, Key, Limit, Limits, Set};
+use kvd_types::{Command, Condition, ContentType, Delete, Key, Limit, Limits, Set, Ttl};
 
 use super::batch::{self, Bounds, Format, Verb};
 use super::code::{
-    BAD_HEADER, BAD_KEY, NO_SUCH_ROUTE, UNEXPECTED_BODY, UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ROUTE,
+    BAD_HEADER, BAD_KEY, BAD_QUERY, NO_SUCH_ROUTE, UNEXPECTED_BODY, UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE,
+    UNSUPPORTED_ROUTE,
 };
 use super::condition::{self, if_range_tag};
 use super::head::Head;
-use super::history::{self, Rollback};
+use super::history::Rollback;
 use super::negotiate::{answer_format, body_format};
+use super::one_key;
 use super::path::{BASE64_PREFIX, BadKey, PATH_PREFIX, decode, decode_base64url, key_below};
 use super::problem::Problem;
 use super::query::Query;
 use super::range::ByteRange;
-use super::response::{Answer, Read};
+use super::response::{Answer, Read, Returning};
+use super::transaction::{self, Mode, TransactionId};
+use super::watch::Watch;
 
 /// A request whose body, if it has one, is still to be read.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub struct Request<'a> {
     pub operation: Operation<'a>,
     /// How to answer.
     pub answer: Answer,
+    /// The open transaction that it is to be carried out in.
+    pub transaction: Option<TransactionId>,
 }
 
 /// What a request asks for.
@@ -39,6 +45,16 @@ pub enum Operation<'a> {
     Batch(Batch),
     /// A rollback of one key; the body says to which revision.
     Rollback(Rollback<'a>),
+    /// `DELETE /v1/keys?prefix=`: all keys that begin so.
+    DeletePrefix(Key<'a>),
+    /// `POST /v1/tx`; the body says in which mode.
+    Begin(Begin),
+    /// `POST /v1/tx/{id}/commit`
+    Commit(TransactionId),
+    /// `DELETE /v1/tx/{id}`
+    RollBack(TransactionId),
+    /// `GET /v1/watch`
+    Watch(Watch<'a>),
     /// `GET /v1/stats`
     Stats,
     /// `GET /v1/info`
@@ -56,7 +72,7 @@ impl Operation<'_> {
     pub fn body_limit(&self) -> Option<Limit> {
         match self {
             Operation::Put(_) => Some(Limit::ValueBytes),
-            Operation::Batch(_) | Operation::Rollback(_) => Some(Limit::BatchBytes),
+            Operation::Batch(_) | Operation::Rollback(_) | Operation::Begin(_) => Some(Limit::BatchBytes),
             _ => None,
         }
     }
@@ -67,13 +83,32 @@ impl Operation<'_> {
 pub struct Put<'a> {
     key: Key<'a>,
     content_type: Option<ContentType>,
+    ttl: Ttl,
     condition: Condition,
+    returning: Option<Returning>,
 }
 
 impl<'a> Put<'a> {
     /// The command, now that the value is there.
     pub fn command(self, value: Bytes) -> Command<'a> {
-        Command::Set(Set { condition: self.condition, content_type: self.content_type, ..Set::new(self.key, value) })
+        let Put { key, content_type, ttl, condition, returning } = self;
+        one_key::set_of(Set { key, value, content_type, ttl, condition }, returning)
+    }
+}
+
+/// A transaction that is to be opened, and waits for its mode.
+#[derive(Debug)]
+pub struct Begin {
+    format: Format,
+}
+
+impl Begin {
+    /// The mode in `body`.
+    ///
+    /// # Errors
+    /// 400 when it is not JSON or CBOR at all, 422 when it names no mode.
+    pub fn mode(&self, body: &[u8]) -> Result<Mode, Problem> {
+        batch::decode_begin(self.format, body)
     }
 }
 
@@ -107,23 +142,13 @@ pub fn parse<'a>(method: &Method, uri: &'a Uri, headers: &HeaderMap, limits: &Li
     route.check_method(method)?;
     let mut query = Query::parse(uri.query())?;
     let head = Head::read(headers)?;
-    let takes_body = matches!(*method, Method::PUT | Method::POST) && !matches!(route, Route::Snapshot);
-    if head.has_body && !takes_body {
+    if head.has_body && !route.takes_body(method) {
         return Err(Problem::new(UNEXPECTED_BODY, format!("{method} takes no body here")));
     }
+    let transaction = head.transaction.map(|name| route.check_transaction(method, name.as_bytes())).transpose()?;
     let mut answer = Answer { head: *method == Method::HEAD, ..Answer::default() };
     let operation = match route {
-        Route::Key(key) => {
-            let key = in_url(key)?;
-            let is_read = matches!(*method, Method::GET | Method::HEAD);
-            let revision = if is_read { history::take_revision(&mut query)? } else { None };
-            match (single(method, key, head, &mut answer)?, revision) {
-                (Operation::Run(Command::Get { key }), Some(revision)) => {
-                    Operation::Run(Command::GetAt { key, revision })
-                }
-                (operation, _) => operation,
-            }
-        }
+        Route::Key(key) => single(method, in_url(key)?, head, &mut query, &mut answer)?,
         Route::History(key) => {
             answer.format = answer_format(headers, Format::Json)?;
             Operation::Run(Command::History { key: in_url(key)? })
@@ -137,17 +162,45 @@ pub fn parse<'a>(method: &Method, uri: &'a Uri, headers: &HeaderMap, limits: &Li
             let condition = condition::of_write(head.if_match, head.if_none_match)?;
             Operation::Rollback(Rollback::new(in_url(key)?, condition, format))
         }
+        Route::Ttl(key) => {
+            answer.format = answer_format(headers, Format::Json)?;
+            expiry(method, in_url(key)?, head, &mut query, &mut answer)?
+        }
+        Route::Increment(key) => {
+            answer.format = answer_format(headers, Format::Json)?;
+            answer.returning = head.wants_representation.then_some(Returning::New);
+            let condition = condition::of_write(head.if_match, head.if_none_match)?;
+            Operation::Run(one_key::increment(in_url(key)?, &mut query, condition)?)
+        }
         Route::Batch(verb) => {
             let format = batch_format(&head)?;
             answer.format = answer_format(headers, format)?;
-            answer.base64 = verb == Verb::Get && query.take_base64()?;
+            answer.base64 = matches!(verb, Verb::Get | Verb::Transact) && query.take_base64()?;
             Operation::Batch(Batch { verb, format, bounds: Bounds::from(limits) })
+        }
+        Route::List if *method == Method::DELETE => {
+            answer.format = answer_format(headers, Format::Json)?;
+            if head.if_match.is_some() || head.if_none_match.is_some() {
+                return Err(Problem::new(BAD_HEADER, "keys that are deleted by their prefix take no condition"));
+            }
+            query.take_deletion()?.map_or(Operation::Run(Command::Clear), Operation::DeletePrefix)
         }
         Route::List => {
             answer.format = answer_format(headers, Format::Json)?;
             answer.base64 = query.take_base64()?;
-            Operation::Run(Command::List(query.take_list()?))
+            Operation::Run(query.take_list()?)
         }
+        Route::Begin => {
+            let format = body_format(head.content_type)?;
+            answer.format = answer_format(headers, format)?;
+            Operation::Begin(Begin { format })
+        }
+        Route::Commit(id) => {
+            answer.format = answer_format(headers, Format::Json)?;
+            Operation::Commit(id.ok_or_else(Problem::transaction_ended)?)
+        }
+        Route::Transaction(id) => Operation::RollBack(id.ok_or_else(Problem::transaction_ended)?),
+        Route::Watch => Operation::Watch(Watch::read(&mut query, headers)?),
         Route::Stats => {
             answer.format = answer_format(headers, Format::Json)?;
             Operation::Stats
@@ -161,16 +214,29 @@ pub fn parse<'a>(method: &Method, uri: &'a Uri, headers: &HeaderMap, limits: &Li
         Route::Readyz => Operation::Readyz,
     };
     query.finish()?;
-    Ok(Request { operation, answer })
+    if transaction.is_some() && matches!(operation, Operation::Run(Command::GetAt { .. })) {
+        return Err(Problem::new(BAD_QUERY, "`rev` is read outside of transactions; leave it or Kvd-Tx out"));
+    }
+    Ok(Request { operation, answer, transaction })
 }
 
 enum Route<'a> {
     /// Already decoded; judged after the method.
     Key(Result<Key<'a>, BadKey>),
+    /// As above.
+    Ttl(Result<Key<'a>, BadKey>),
+    /// As above.
+    Increment(Result<Key<'a>, BadKey>),
     History(Result<Key<'a>, BadKey>),
     Rollback(Result<Key<'a>, BadKey>),
     List,
     Batch(Verb),
+    Begin,
+    /// None for what is the name of no transaction, open or not.
+    Commit(Option<TransactionId>),
+    /// As above.
+    Transaction(Option<TransactionId>),
+    Watch,
     Stats,
     Info,
     Snapshot,
@@ -179,21 +245,7 @@ enum Route<'a> {
 }
 
 /// Routes of the contract that this version does not have yet; one that ends with a slash stands for all below it.
-const UNBUILT: &[&str] = &[
-    "/v1/ttl/",
-    "/v1/ttl64/",
-    "/v1/incr/",
-    "/v1/incr64/",
-    "/v1/txn",
-    "/v1/tx",
-    "/v1/tx/",
-    "/v1/watch",
-    "/v1/export",
-    "/v1/import",
-    "/v1/admin/",
-    "/metrics",
-    "/openapi.json",
-];
+const UNBUILT: &[&str] = &["/v1/export", "/v1/import", "/v1/admin/", "/metrics", "/openapi.json"];
 
 impl<'a> Route<'a> {
     fn of(path: &'a str) -> Result<Self, Problem> {
@@ -209,11 +261,26 @@ impl<'a> Route<'a> {
         if let Some(key) = key_below(path, "rollback") {
             return Ok(Route::Rollback(key));
         }
+        if let Some(key) = key_below(path, "ttl") {
+            return Ok(Route::Ttl(key));
+        }
+        if let Some(key) = key_below(path, "incr") {
+            return Ok(Route::Increment(key));
+        }
+        if let Some(name) = path.strip_prefix(transaction::PATH).and_then(|below| below.strip_prefix('/')) {
+            return Ok(match name.strip_suffix("/commit") {
+                Some(name) => Route::Commit(name.parse().ok()),
+                None => Route::Transaction(name.parse().ok()),
+            });
+        }
         match path {
             "/v1/keys" => Ok(Route::List),
+            transaction::PATH => Ok(Route::Begin),
+            "/v1/txn" => Ok(Route::Batch(Verb::Transact)),
             "/v1/mget" => Ok(Route::Batch(Verb::Get)),
             "/v1/mset" => Ok(Route::Batch(Verb::Set)),
             "/v1/mdelete" => Ok(Route::Batch(Verb::Delete)),
+            "/v1/watch" => Ok(Route::Watch),
             "/v1/stats" => Ok(Route::Stats),
             "/v1/info" => Ok(Route::Info),
             "/v1/admin/snapshot" => Ok(Route::Snapshot),
@@ -226,19 +293,47 @@ impl<'a> Route<'a> {
     fn check_method(&self, method: &Method) -> Result<(), Problem> {
         let allowed: &[Method] = match self {
             Route::Key(_) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
-            Route::Batch(_) | Route::Rollback(_) | Route::Snapshot => &[Method::POST],
-            Route::List if method == Method::DELETE => {
-                return Err(Problem::new(UNSUPPORTED, "deleting by prefix is not built in this version"));
-            }
-            Route::List | Route::History(_) | Route::Stats | Route::Info | Route::Healthz | Route::Readyz => {
+            Route::Ttl(_) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
+            Route::Increment(_)
+            | Route::Rollback(_)
+            | Route::Batch(_)
+            | Route::Begin
+            | Route::Commit(_)
+            | Route::Snapshot => &[Method::POST],
+            Route::Transaction(_) => &[Method::DELETE],
+            Route::List => &[Method::GET, Method::HEAD, Method::DELETE],
+            Route::History(_) | Route::Watch | Route::Stats | Route::Info | Route::Healthz | Route::Readyz => {
                 &[Method::GET, Method::HEAD]
             }
         };
         if allowed.contains(method) { Ok(()) } else { Err(Problem::method_not_allowed(allowed)) }
     }
+
+    fn takes_body(&self, method: &Method) -> bool {
+        match self {
+            Route::Key(_) => method == Method::PUT,
+            Route::Batch(_) | Route::Rollback(_) | Route::Begin => true,
+            _ => false,
+        }
+    }
+
+    /// The transaction that a request is to be carried out in.
+    fn check_transaction(&self, method: &Method, name: &[u8]) -> Result<TransactionId, Problem> {
+        let runs_inside = match self {
+            Route::Key(_) | Route::Ttl(_) | Route::Increment(_) => true,
+            Route::Batch(verb) => *verb != Verb::Transact,
+            Route::List => method != Method::DELETE,
+            _ => false,
+        };
+        if !runs_inside {
+            return Err(Problem::new(BAD_HEADER, "this is done outside of transactions; leave Kvd-Tx out"));
+        }
+        let id = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+        id.ok_or_else(Problem::transaction_ended)
+    }
 }
 
-fn in_url<'a>(key: Result<Key<'a>, BadKey>) -> Result<Key<'a>, Problem> {
+fn in_url(key: Result<Key<'_>, BadKey>) -> Result<Key<'_>, Problem> {
     key.map_err(|why| Problem::new(BAD_KEY, format!("the key in the URL: {why}")))
 }
 
@@ -252,21 +347,56 @@ fn no_route(path: &str) -> Problem {
     }
 }
 
-fn single<'a>(method: &Method, key: Key<'a>, head: Head<'_>, answer: &mut Answer) -> Result<Operation<'a>, Problem> {
+fn single<'a>(
+    method: &Method,
+    key: Key<'a>,
+    head: Head<'_>,
+    query: &mut Query<'_>,
+    answer: &mut Answer,
+) -> Result<Operation<'a>, Problem> {
     match *method {
-        Method::PUT => Ok(Operation::Put(put(key, head)?)),
+        Method::PUT => {
+            let put = put(key, head, query)?;
+            answer.returning = put.returning;
+            Ok(Operation::Put(put))
+        }
         Method::DELETE => {
             let condition = condition::of_write(head.if_match, head.if_none_match)?;
-            Ok(Operation::Run(Command::Delete(Delete { key, condition })))
+            // Nothing is left to be shown of a key that is deleted.
+            answer.returning = one_key::returning(false, query)?;
+            let delete = Command::Delete(Delete { key: key.clone(), condition });
+            Ok(Operation::Run(one_key::with_read(delete, key, answer.returning)))
         }
         _ => {
             answer.read = read(head, method);
-            Ok(Operation::Run(Command::Get { key }))
+            Ok(Operation::Run(match query.take_revision("rev")? {
+                Some(revision) => Command::GetAt { key, revision },
+                None => Command::Get { key },
+            }))
         }
     }
 }
 
-fn put<'a>(key: Key<'a>, head: Head<'_>) -> Result<Put<'a>, Problem> {
+/// What a key's expiry is asked, or told.
+fn expiry<'a>(
+    method: &Method,
+    key: Key<'a>,
+    head: Head<'_>,
+    query: &mut Query<'_>,
+    answer: &mut Answer,
+) -> Result<Operation<'a>, Problem> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(Operation::Run(Command::Peek { key }));
+    }
+    answer.returning = head.wants_representation.then_some(Returning::New);
+    let condition = condition::of_write(head.if_match, head.if_none_match)?;
+    Ok(Operation::Run(match *method {
+        Method::PUT => one_key::expire(key, head.ttl, query, condition)?,
+        _ => one_key::with_expiry(key, Ttl::None, condition),
+    }))
+}
+
+fn put<'a>(key: Key<'a>, head: Head<'_>, query: &mut Query<'_>) -> Result<Put<'a>, Problem> {
     if head.content_encoding.is_some() {
         return Err(content_encoding());
     }
@@ -278,7 +408,9 @@ fn put<'a>(key: Key<'a>, head: Head<'_>) -> Result<Put<'a>, Problem> {
     Ok(Put {
         key,
         content_type: content_type.filter(|given| given.as_str() != ContentType::DEFAULT),
+        ttl: one_key::ttl(head.ttl, query)?.unwrap_or_default(),
         condition: condition::of_write(head.if_match, head.if_none_match)?,
+        returning: one_key::returning(head.wants_representation, query)?,
     })
 }
 

@@ -7,34 +7,62 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LOCATION,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use kvd_types::{Command, ContentType, Entry, Epoch, Error, Etag, Key, LimitExceeded, Reply, Revision};
+use kvd_types::{Command, ContentType, Entry, Epoch, Etag, ItemFailure, Modify, Reply, Revision, Rule, Transaction};
 
 use super::batch::{
-    Format, HistoryAnswer, InfoAnswer, ListAnswer, Message, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, SetItem,
-    StatsAnswer,
+    BeginAnswer, CommitAnswer, DeletePrefixAnswer, Format, HistoryAnswer, IncrementAnswer, InfoAnswer, ListAnswer,
+    Message, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, OpResult, SetItem, StatsAnswer, TransactionAnswer,
+    TtlAnswer,
 };
-use super::code::{
-    CLOSED, CONFLICT, DISK_FULL, DUPLICATE_KEY, EMPTY_BATCH, FUTURE_REVISION, HISTORY_OFF, JOURNAL_FAILED, MEMORY_FULL,
-    NOT_FOUND, NOT_IN_TRANSACTION, OUTCOME_UNKNOWN, PRECONDITION_FAILED, SNAPSHOT_TOO_OLD, STALE_CURSOR,
-    TOO_MANY_TRANSACTIONS, VERSION_DROPPED,
-};
+use super::code::PRECONDITION_FAILED;
 use super::condition::TagList;
 use super::problem::{ItemProblem, Problem};
 use super::range::{ByteRange, Part};
+use super::transaction;
+use super::ttl::{self, KVD_TTL};
 
 /// The revision an answer is about.
 pub(crate) const KVD_REVISION: HeaderName = HeaderName::from_static("kvd-revision");
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// Where there is one key, there is no counting of items.
-const ONE_CONDITION_FAILED: &str = "the key's condition does not hold; nothing was changed";
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Headers of an answer that carries a value, and room for what the HTTP server adds.
 const VALUE_HEADERS: usize = 10;
+
+/// What an answer needs to know of the store.
+#[derive(Clone, Copy, Debug)]
+pub struct Store {
+    /// Which one it is.
+    pub epoch: Epoch,
+    /// Its time, in milliseconds since 1970.
+    pub now_ms: u64,
+}
+
+impl Store {
+    pub(super) fn etag(self, revision: Revision) -> Etag {
+        Etag { epoch: self.epoch, revision }
+    }
+
+    /// How long a value has left; none for ever.
+    pub(super) fn ttl_ms(self, entry: &Entry) -> Option<u64> {
+        entry.expires_at_ms.map(|at| at.saturating_sub(self.now_ms))
+    }
+}
+
+/// What the answer to a write of one key shows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Returning {
+    /// What it held before.
+    Previous,
+    /// What it holds now.
+    New,
+}
 
 /// What of a request matters for its answer.
 #[derive(Clone, Debug)]
@@ -47,11 +75,13 @@ pub struct Answer {
     pub(super) array: &'static str,
     /// Set for a GET that asks for more than the value.
     pub(super) read: Option<Box<Read>>,
+    /// Set for a write whose answer is to show the key.
+    pub(super) returning: Option<Returning>,
 }
 
 impl Default for Answer {
     fn default() -> Self {
-        Answer { head: false, format: Format::Json, base64: false, array: "items", read: None }
+        Answer { head: false, format: Format::Json, base64: false, array: "items", read: None, returning: None }
     }
 }
 
@@ -66,49 +96,114 @@ pub(super) struct Read {
 }
 
 impl Answer {
-    /// The answer to a command that was carried out. `epoch` is the store's.
+    /// The answer to a command that was carried out.
     ///
     /// # Errors
     /// What HTTP calls a failure and the store does not: a missing key, a read whose condition does not hold, a range outside
     /// of the value.
-    pub fn respond(&self, epoch: Epoch, command: &Command<'_>, reply: Reply) -> Result<Response<Bytes>, Problem> {
+    pub fn respond(&self, store: Store, command: &Command<'_>, reply: Reply) -> Result<Response<Bytes>, Problem> {
         match (reply, command) {
-            (Reply::Got { entry: Some(entry), .. }, _) => self.value(epoch, entry),
+            // What is left of an old version's time to live is nothing of now.
+            (Reply::Got { entry: Some(entry), .. }, Command::GetAt { .. }) => {
+                self.value(store, Entry { expires_at_ms: None, ..entry })
+            }
             (Reply::Got { entry: None, .. }, Command::GetAt { revision, .. }) => Err(Problem::missing_then(*revision)),
+            (Reply::Got { entry: Some(entry), .. }, Command::Peek { key }) => {
+                Ok(self.message(entry.revision, &TtlAnswer::new(store, key, &entry)))
+            }
+            (Reply::Got { entry: Some(entry), .. }, _) => self.value(store, entry),
             (Reply::Got { entry: None, revision } | Reply::Deleted { found: false, revision }, _) => {
                 Err(Problem::missing_key(revision))
             }
             (Reply::Deleted { found: true, revision }, _) => Ok(bodiless(StatusCode::NO_CONTENT, None, revision)),
             (Reply::Set { revision, created }, _) => {
                 let status = if created { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
-                Ok(bodiless(status, Some(Etag { epoch, revision }), revision))
+                Ok(bodiless(status, Some(store.etag(revision)), revision))
+            }
+            (Reply::Modified { revision, entry, .. }, Command::Modify(modify)) => {
+                self.modified(store, modify, revision, entry)
             }
             (Reply::MultiGot { revision, entries }, Command::MultiGet { keys, .. }) => {
-                Ok(self.message(revision, &MultiGetAnswer::new(epoch, revision, keys, entries)))
+                Ok(self.message(revision, &MultiGetAnswer::new(store, revision, keys, entries)))
             }
             (Reply::MultiSet { revision, created, replaced }, Command::MultiSet { sets }) => {
-                Ok(self.message(revision, &MultiSetAnswer::new(epoch, revision, sets, created, replaced)))
+                Ok(self.message(revision, &MultiSetAnswer::new(store, revision, sets, created, replaced)))
             }
             (Reply::MultiDeleted { revision, deleted, missing }, _) => {
                 let answer = MultiDeleteAnswer { revision, deleted: deleted as u64, missing: missing as u64 };
                 Ok(self.message(revision, &answer))
             }
             (Reply::Page(page), Command::List(list)) => {
-                Ok(self.message(page.revision, &ListAnswer::new(epoch, list.values, page)))
+                Ok(self.message(page.revision, &ListAnswer::new(store, list.values, page)))
             }
             (Reply::History { revision, versions }, _) if versions.is_empty() => Err(Problem::no_history(revision)),
             (Reply::History { revision, versions }, Command::History { key }) => {
                 Ok(self.message(revision, &HistoryAnswer { key: key.borrow(), items: versions }))
             }
             (Reply::RolledBack { revision }, Command::Rollback(rollback)) => {
-                let etag = Etag { epoch, revision };
+                let etag = Etag { epoch: store.epoch, revision };
                 let mut response = self.message(revision, &SetItem { key: rollback.key.borrow(), etag });
                 response.headers_mut().insert(ETAG, quoted(etag));
                 Ok(response)
             }
-            (Reply::MultiGot { .. } | Reply::MultiSet { .. } | Reply::Page(_) | Reply::Cleared { .. }, _)
-            | (Reply::History { .. } | Reply::RolledBack { .. }, _) => Err(Problem::internal()),
+            (Reply::SortedPage(page), Command::ListSorted(list)) => {
+                let revision = page.revision;
+                let answer = ListAnswer::sorted(store, list.values, list.delimiter.is_some(), page);
+                Ok(self.message(revision, &answer.ok_or_else(Problem::no_cursor)?))
+            }
+            (Reply::Transaction { revision, failed_checks, replies }, Command::Transaction(transaction)) => {
+                let replies = replies.into_iter().collect::<Result<Vec<_>, _>>();
+                let replies = replies.map_err(|error| self.refuse(command, error))?;
+                match self.returning {
+                    Some(returning) => self.returned(store, returning, replies),
+                    None => self.transaction(store, transaction, revision, &failed_checks, replies),
+                }
+            }
+            (Reply::Cleared { revision, deleted }, _) => Ok(self.deleted_all(revision, deleted)),
+            (
+                Reply::MultiGot { .. }
+                | Reply::MultiSet { .. }
+                | Reply::Modified { .. }
+                | Reply::Transferred { .. }
+                | Reply::Transaction { .. }
+                | Reply::Page(_)
+                | Reply::SortedPage(_)
+                | Reply::History { .. }
+                | Reply::RolledBack { .. },
+                _,
+            ) => Err(Problem::internal()),
         }
+    }
+
+    /// The answer to a deletion of all keys, or of all with a prefix.
+    pub fn deleted_all(&self, revision: Revision, deleted: u64) -> Response<Bytes> {
+        self.message(revision, &DeletePrefixAnswer { deleted, revision })
+    }
+
+    /// 201: a transaction is open.
+    pub fn begun(&self, begun: &BeginAnswer) -> Response<Bytes> {
+        let mut response = self.message(begun.revision, begun);
+        *response.status_mut() = StatusCode::CREATED;
+        let location = format!("{}/{}", transaction::PATH, begun.id);
+        response.headers_mut().insert(LOCATION, HeaderValue::try_from(location).expect("names are ASCII"));
+        response
+    }
+
+    /// The answer to a commit.
+    pub fn committed(&self, revision: Revision) -> Response<Bytes> {
+        self.message(revision, &CommitAnswer { revision })
+    }
+
+    /// 204: a transaction was given up.
+    pub fn rolled_back(&self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
+    }
+
+    /// Whether the answer is to have no body, since HEAD asks.
+    pub fn is_head(&self) -> bool {
+        self.head
     }
 
     /// The answer to `GET /v1/stats`.
@@ -135,66 +230,83 @@ impl Answer {
         self.finish(response)
     }
 
-    /// The answer to a command that was refused.
-    pub fn refuse(&self, command: &Command<'_>, error: Error) -> Problem {
-        let detail = error.to_string();
-        match error {
-            Error::Missing { missing, .. } => {
-                let errors = missing.into_iter().map(|index| self.item(command, index)).collect();
-                Problem::new(NOT_FOUND, detail).with_errors(errors)
+    fn modified(
+        &self,
+        store: Store,
+        Modify { key, rule, .. }: &Modify<'_>,
+        revision: Revision,
+        entry: Option<Entry>,
+    ) -> Result<Response<Bytes>, Problem> {
+        let shown = |response| Ok(self.with_preference(response));
+        match (rule, entry) {
+            (Rule::Increment { .. }, Some(entry)) => {
+                let answer = IncrementAnswer::new(store, key, &entry).ok_or_else(Problem::internal)?;
+                shown(self.message(revision, &answer))
             }
-            Error::PreconditionFailed { failures, .. } => {
-                let failed = |have, index| ItemProblem { have: Some(have), ..self.item(command, index) };
-                let errors = failures.iter().map(|failure| failed(failure.have, failure.index)).collect();
-                let detail = if is_batch(command) { detail } else { ONE_CONDITION_FAILED.to_owned() };
-                Problem::new(PRECONDITION_FAILED, detail).with_errors(errors)
+            (Rule::Expire { .. }, None) => Err(Problem::missing_key(revision)),
+            (Rule::Expire { .. }, Some(entry)) if self.returning.is_some() => {
+                shown(self.message(revision, &TtlAnswer::new(store, key, &entry)))
             }
-            Error::DuplicateKey { second, .. } => {
-                Problem::new(DUPLICATE_KEY, detail).with_errors(vec![self.item(command, second)])
+            (Rule::Expire { .. }, Some(entry)) => {
+                Ok(bodiless(StatusCode::NO_CONTENT, Some(store.etag(entry.revision)), revision))
             }
-            Error::EmptyBatch => {
-                let array = ItemProblem { pointer: Some(format!("#/{}", self.array)), ..ItemProblem::default() };
-                Problem::new(EMPTY_BATCH, detail).with_errors(vec![array])
-            }
-            Error::LimitExceeded(exceeded) => self.limit_exceeded(exceeded),
-            Error::StaleCursor => Problem::new(STALE_CURSOR, detail),
-            Error::SnapshotTooOld { .. } => Problem::new(SNAPSHOT_TOO_OLD, detail),
-            Error::HistoryOff => Problem::new(HISTORY_OFF, detail),
-            Error::VersionDropped { .. } => Problem::new(VERSION_DROPPED, detail),
-            Error::NoVersion { .. } => Problem::new(NOT_FOUND, detail),
-            Error::FutureRevision { .. } => Problem::new(FUTURE_REVISION, detail),
-            Error::Conflict { keys } => {
-                let changed = |key| ItemProblem { key: Some(key), ..ItemProblem::default() };
-                Problem::new(CONFLICT, detail).with_errors(keys.into_iter().map(changed).collect())
-            }
-            Error::NotInTransaction { .. } => Problem::new(NOT_IN_TRANSACTION, detail),
-            Error::TooManyTransactions { .. } => Problem::new(TOO_MANY_TRANSACTIONS, detail),
-            Error::MemoryFull { .. } => Problem::new(MEMORY_FULL, detail),
-            Error::DiskFull { .. } => Problem::new(DISK_FULL, detail),
-            Error::JournalFailed => Problem::new(JOURNAL_FAILED, detail),
-            Error::OutcomeUnknown => Problem::new(OUTCOME_UNKNOWN, detail),
-            Error::Closed => Problem::new(CLOSED, detail),
+            _ => Err(Problem::internal()),
         }
     }
 
-    /// Without the key: it may be what is too long.
-    fn limit_exceeded(&self, exceeded: LimitExceeded) -> Problem {
-        let pointer = |index| ItemProblem { pointer: Some(self.pointer(index)), ..ItemProblem::default() };
-        Problem::from(exceeded).with_errors(exceeded.item.map(pointer).into_iter().collect())
+    fn transaction(
+        &self,
+        store: Store,
+        asked: &Transaction<'_>,
+        revision: Revision,
+        failed_checks: &[ItemFailure],
+        replies: Vec<Reply>,
+    ) -> Result<Response<Bytes>, Problem> {
+        let commands = match &asked.otherwise {
+            Some(otherwise) if !failed_checks.is_empty() => otherwise,
+            _ => &asked.commands,
+        };
+        let results = commands.iter().zip(replies).map(|(command, reply)| OpResult::new(store, command, reply));
+        let results: Option<Vec<_>> = results.collect();
+        let failed_checks = failed_checks.iter().map(|failure| failure.index as u64).collect();
+        let results = results.filter(|results| results.len() == commands.len()).ok_or_else(Problem::internal)?;
+        Ok(self.message(revision, &TransactionAnswer { revision, failed_checks, results }))
     }
 
-    fn item(&self, command: &Command<'_>, index: usize) -> ItemProblem {
-        let pointer = is_batch(command).then(|| self.pointer(index));
-        let key = key_at(command, index).map(|key| key.clone().into_owned());
-        ItemProblem { pointer, key, ..ItemProblem::default() }
+    /// The answer to a write with the read that stood beside it.
+    fn returned(&self, store: Store, returning: Returning, replies: Vec<Reply>) -> Result<Response<Bytes>, Problem> {
+        let mut replies = replies.into_iter();
+        match (returning, replies.next(), replies.next()) {
+            (Returning::Previous, Some(Reply::Got { entry, .. }), Some(written)) => {
+                let (otherwise, etag, revision) = match written {
+                    Reply::Set { revision, .. } => (StatusCode::CREATED, Some(store.etag(revision)), revision),
+                    Reply::Deleted { revision, .. } => (StatusCode::NO_CONTENT, None, revision),
+                    _ => return Err(Problem::internal()),
+                };
+                let Some(entry) = entry else { return Ok(bodiless(otherwise, etag, revision)) };
+                // The body is the old value, tag and revision are the write's.
+                Ok(written_value(store, StatusCode::OK, etag, revision, entry))
+            }
+            (Returning::New, Some(Reply::Set { revision, created }), Some(Reply::Got { entry: Some(entry), .. })) => {
+                let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+                let etag = Some(store.etag(revision));
+                Ok(self.with_preference(written_value(store, status, etag, revision, entry)))
+            }
+            _ => Err(Problem::internal()),
+        }
     }
 
-    fn pointer(&self, index: usize) -> String {
-        format!("#/{}/{index}", self.array)
+    /// Says that the new state is shown, where that was asked for.
+    fn with_preference(&self, mut response: Response<Bytes>) -> Response<Bytes> {
+        if self.returning == Some(Returning::New) {
+            response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("return=representation"));
+        }
+        response
     }
 
-    fn value(&self, epoch: Epoch, entry: Entry) -> Result<Response<Bytes>, Problem> {
-        let etag = Etag { epoch, revision: entry.revision };
+    fn value(&self, store: Store, entry: Entry) -> Result<Response<Bytes>, Problem> {
+        let etag = store.etag(entry.revision);
+        let ttl_ms = store.ttl_ms(&entry);
         let len = entry.value.len();
         let part = match &self.read {
             None => Part::Whole,
@@ -215,7 +327,7 @@ impl Answer {
         };
         let mut response = Response::new(body);
         *response.status_mut() = status;
-        *response.headers_mut() = value_headers(etag, entry.content_type);
+        *response.headers_mut() = value_headers(etag, ttl_ms, entry.content_type);
         if let Part::Slice(range) = part {
             response.headers_mut().insert(CONTENT_RANGE, content_range(range, len));
         }
@@ -250,7 +362,28 @@ impl Read {
     }
 }
 
-fn value_headers(etag: Etag, content_type: Option<ContentType>) -> HeaderMap {
+/// A value in the answer to a write: with the tag and the revision of the write, and not for ranges.
+fn written_value(
+    store: Store,
+    status: StatusCode,
+    etag: Option<Etag>,
+    revision: Revision,
+    entry: Entry,
+) -> Response<Bytes> {
+    let mut headers = value_headers(store.etag(entry.revision), store.ttl_ms(&entry), entry.content_type);
+    headers.remove(ACCEPT_RANGES);
+    match etag {
+        Some(etag) => headers.insert(ETAG, quoted(etag)),
+        None => headers.remove(ETAG),
+    };
+    headers.insert(KVD_REVISION, HeaderValue::from(revision.0));
+    let mut response = Response::new(entry.value);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn value_headers(etag: Etag, ttl_ms: Option<u64>, content_type: Option<ContentType>) -> HeaderMap {
     let content_type = match content_type {
         None => HeaderValue::from_static(ContentType::DEFAULT),
         Some(given) => HeaderValue::from_maybe_shared(given.as_bytes().clone()).expect("checked when it was stored"),
@@ -259,6 +392,9 @@ fn value_headers(etag: Etag, content_type: Option<ContentType>) -> HeaderMap {
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(ETAG, quoted(etag));
     headers.insert(KVD_REVISION, HeaderValue::from(etag.revision.0));
+    if let Some(ttl_ms) = ttl_ms {
+        headers.insert(KVD_TTL, ttl::header_of_rest(ttl_ms));
+    }
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     // A stored page must not become a page of this server in somebody's browser.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -294,22 +430,4 @@ fn quoted(etag: Etag) -> HeaderValue {
 fn content_range(part: Range<usize>, len: usize) -> HeaderValue {
     let text = format!("bytes {}-{}/{len}", part.start, part.end - 1);
     HeaderValue::try_from(text).expect("numbers are ASCII")
-}
-
-fn is_batch(command: &Command<'_>) -> bool {
-    matches!(command, Command::MultiGet { .. } | Command::MultiSet { .. } | Command::MultiDelete { .. })
-}
-
-fn key_at<'c>(command: &'c Command<'_>, index: usize) -> Option<&'c Key<'c>> {
-    match command {
-        Command::Get { key } => Some(key),
-        Command::Set(set) => Some(&set.key),
-        Command::Delete(delete) => Some(&delete.key),
-        Command::GetAt { key, .. } | Command::History { key } => Some(key),
-        Command::Rollback(rollback) => Some(&rollback.key),
-        Command::MultiGet { keys, .. } => keys.get(index),
-        Command::MultiSet { sets } => sets.get(index).map(|set| &set.key),
-        Command::MultiDelete { deletes, .. } => deletes.get(index).map(|delete| &delete.key),
-        Command::List(_) | Command::Clear => None,
-    }
 }

@@ -10,9 +10,9 @@ use kvd_wire::rest::batch::{
     StatsAnswer,
 };
 use kvd_wire::rest::request::{Operation, Request};
-use kvd_wire::rest::response::Answer;
+use kvd_wire::rest::response::{Answer, Store};
 
-use crate::support::{EPOCH, batch, etag, key, refusal, run, status_and_code, with_request};
+use crate::support::{EPOCH, STORE, batch, etag, key, refusal, run, status_and_code, with_request};
 
 /// Status, headers and body as they would be read off the wire.
 fn written(response: &Response<Bytes>) -> String {
@@ -32,7 +32,7 @@ fn hit(entry: Entry) -> Reply {
 
 fn answered(line: &str, reply: Reply) -> Response<Bytes> {
     let (command, answer) = run(line, &[]);
-    answer.respond(EPOCH, &command, reply).unwrap()
+    answer.respond(STORE, &command, reply).unwrap()
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn the_tag_in_a_header_is_that_of_the_store() {
     for epoch in [0, 1, 0x0fed_cba9, u32::MAX] {
         let epoch = kvd_types::Epoch(epoch);
         let (command, answer) = run("GET /v1/keys/a", &[]);
-        let response = answer.respond(epoch, &command, hit(entry(b"", None, 7))).unwrap();
+        let response = answer.respond(Store { epoch, ..STORE }, &command, hit(entry(b"", None, 7))).unwrap();
         let tag = kvd_types::Etag { epoch, revision: Revision(7) };
         assert_eq!(response.headers()["etag"], format!("\"{tag}\""));
     }
@@ -97,9 +97,9 @@ fn a_write_of_one_key_is_answered_without_a_body() {
         let value = Bytes::from_static(b"1");
         let reply = Reply::Set { revision: Revision(57), created };
         with_request("PUT /v1/keys/a", &[], |request| {
-            let Request { operation, answer } = request.unwrap();
+            let Request { operation, answer, .. } = request.unwrap();
             let Operation::Put(put) = operation else { panic!() };
-            written(&answer.respond(EPOCH, &put.command(value), reply).unwrap())
+            written(&answer.respond(STORE, &put.command(value), reply).unwrap())
         })
     };
     assert_eq!(put(true), "201\netag: \"e1b2c3d4-57\"\nkvd-revision: 57\n\n");
@@ -116,7 +116,7 @@ fn a_missing_key_is_404_with_the_revision_that_was_read() {
     ];
     for (line, reply) in table {
         let (command, answer) = run(line, &[]);
-        let problem = answer.respond(EPOCH, &command, reply).unwrap_err();
+        let problem = answer.respond(STORE, &command, reply).unwrap_err();
         assert_eq!(status_and_code(&problem), (404, "not-found"));
         let expected = "404
 content-type: application/problem+json
@@ -132,7 +132,7 @@ kvd-revision: 9
 /// The answer to a batch.
 fn batched(line: &str, format: Format, body: &[u8], reply: Reply) -> Response<Bytes> {
     let (command, answer) = batch(line, format, body).unwrap();
-    answer.respond(EPOCH, &command, reply).unwrap()
+    answer.respond(STORE, &command, reply).unwrap()
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn the_answer_is_in_the_format_the_client_prefers() {
         with_request("POST /v1/mget", &lines, |request| {
             let command = Command::MultiGet { keys: vec![], require_all: false };
             let reply = Reply::MultiGot { revision: Revision(1), entries: vec![] };
-            let response = request.unwrap().answer.respond(EPOCH, &command, reply).unwrap();
+            let response = request.unwrap().answer.respond(STORE, &command, reply).unwrap();
             assert_eq!(response.headers()["content-type"], *expected, "{lines:?}");
         });
     }
@@ -229,7 +229,7 @@ fn the_answer_is_in_the_format_the_client_prefers() {
 
 fn report(line: &str, lines: &[(&str, &str)]) -> Response<Bytes> {
     with_request(line, lines, |request| {
-        let Request { operation, answer } = request.unwrap();
+        let Request { operation, answer, .. } = request.unwrap();
         match operation {
             Operation::Stats => answer.stats(&stats()),
             Operation::Info => answer.info(&info()),
@@ -260,10 +260,15 @@ fn info() -> InfoAnswer {
         key_bytes_max: 1,
         value_bytes_max: 2,
         batch_items_max: 3,
+        transaction_ops_max: 11,
         batch_bytes_max: 4,
         inbound_bytes_max: 5,
         header_bytes_max: 6,
         connections_max: 7,
+        transactions_max: 12,
+        transactions_bytes_max: 13,
+        transaction_idle_timeout: Duration::from_millis(14),
+        transaction_age_max: Duration::from_millis(15),
         header_timeout: Duration::from_millis(8),
         body_idle_timeout: Duration::from_secs(9),
         keep_alive_timeout: Duration::from_secs(10),
@@ -274,6 +279,7 @@ fn info() -> InfoAnswer {
         epoch: EPOCH.to_string(),
         revision: 57,
         limits: InfoLimits::from(&limits),
+        default_ttl_ms: Some(16),
         features: vec!["cbor".into()],
         uptime_s: 60,
     }
@@ -285,7 +291,7 @@ fn stats_have_every_field_of_the_contract() {
         r#"{"keys":3,"value_bytes":9,"key_bytes":12,"ops":{"get":7,"set":3,"delete":1,"total":11},"hits":5,"misses":2,"#,
         r#""delete_misses":0,"rejected":0,"expired":0,"evicted":0,"expiry_lag_ms":0,"#,
         r#""memory":{"used":4096,"limit":null,"index":0,"history":0,"retired":0,"buffers":0,"rss":8192},"#,
-        r#""connections":0,"transactions":0,"uptime_s":60,"revision":57,"#,
+        r#""connections":0,"transactions":0,"watch":{"watches":0,"lagged":0,"retained_bytes":0},"uptime_s":60,"revision":57,"#,
         r#""durability":{"policy":"in-memory","revision_durable":null,"journal_bytes":0,"snapshot_revision":null,"#,
         r#""loaded_keys":0,"loaded_bytes":0,"error":null}}"#,
     );
@@ -301,10 +307,11 @@ fn stats_have_every_field_of_the_contract() {
 fn info_tells_version_and_limits() {
     let expected = concat!(
         r#"{"version":"0.1.0","api":1,"epoch":"e1b2c3d4","revision":57,"limits":{"key_bytes_max":1,"value_bytes_max":2,"#,
-        r#""batch_items_max":3,"batch_bytes_max":4,"inbound_bytes_max":5,"header_bytes_max":6,"url_bytes_max":65534,"#,
-        r#""connections_max":7,"list_items_default":1000,"list_items_max":10000,"header_timeout_ms":8,"#,
-        r#""body_idle_timeout_ms":9000,"keep_alive_timeout_ms":10000,"history_versions":0},"#,
-        r#""features":["cbor"],"uptime_s":60}"#,
+        r#""batch_items_max":3,"transaction_ops_max":11,"batch_bytes_max":4,"inbound_bytes_max":5,"header_bytes_max":6,"#,
+        r#""url_bytes_max":65534,"connections_max":7,"transactions_max":12,"transactions_bytes_max":13,"#,
+        r#""list_items_default":1000,"list_items_max":10000,"transaction_idle_timeout_ms":14,"transaction_age_max_ms":15,"#,
+        r#""header_timeout_ms":8,"body_idle_timeout_ms":9000,"keep_alive_timeout_ms":10000,"history_versions":0},"#,
+        r#""default_ttl_ms":16,"features":["cbor"],"uptime_s":60}"#,
     );
     assert_eq!(report("GET /v1/info", &[]).body(), expected);
     for accept in ["application/json", "application/cbor"] {
@@ -315,7 +322,7 @@ fn info_tells_version_and_limits() {
 
 #[test]
 fn an_item_can_be_written_by_itself() {
-    let meta = ItemMeta { etag: etag(57), size: 2, content_type: None };
+    let meta = ItemMeta { etag: etag(57), size: 2, ttl_ms: None, content_type: None };
     let found = Some(Found { meta, value: Bytes::from_static(b"hi") });
     let item = GetItem { key: key("a"), found };
     let json = concat!(
@@ -349,6 +356,6 @@ fn a_client_understands_a_newer_server_and_not_a_broken_one() {
 fn an_answer_that_does_not_fit_its_command_is_our_own_error() {
     let answer = Answer::default();
     let reply = Reply::MultiGot { revision: Revision(1), entries: vec![] };
-    let problem = answer.respond(EPOCH, &Command::Get { key: key("a") }, reply).unwrap_err();
+    let problem = answer.respond(STORE, &Command::Get { key: key("a") }, reply).unwrap_err();
     assert_eq!(status_and_code(&problem), (500, "internal"));
 }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::Method;
-use kvd_types::{Command, Condition, ContentType, Delete, Key, Limits, Revision, Set};
+use kvd_types::{Command, Condition, ContentType, Delete, Key, Limits, Revision, Set, Ttl};
 use kvd_wire::rest::batch::Format::{self, Cbor, Json};
 use kvd_wire::rest::problem::Problem;
 use kvd_wire::rest::request::{Operation, parse};
@@ -177,11 +177,24 @@ fn a_broken_item_is_refused_with_a_pointer_to_it() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_by_name() {
-    for ttl in ["\"30s\"", "30", "null", "{\"a\":[]}"] {
+fn an_item_has_its_own_time_to_live() {
+    for (ttl, expected) in [
+        ("", Ttl::Default),
+        (r#","ttl":"none""#, Ttl::None),
+        (r#","ttl":"keep""#, Ttl::Keep),
+        (r#","ttl":"1500ms""#, Ttl::Ms(1_500)),
+        (r#","ttl":"36500d""#, Ttl::Ms(36_500 * 86_400_000)),
+    ] {
+        let body = format!(r#"{{"items":[{{"key":"a","value":"1"{ttl}}}]}}"#);
+        let sets = vec![Set { ttl: expected, ..set("a", "1") }];
+        assert_eq!(command("POST /v1/mset", Json, body.as_bytes()), Command::MultiSet { sets }, "{ttl}");
+    }
+    for ttl in
+        ["30", "null", "{\"a\":[]}", "\"30\"", "\"0s\"", "\"-1s\"", "\"1.5s\"", "\"s\"", "\"1h30m\"", "\"36501d\""]
+    {
         let body = format!(r#"{{"items":[{{"key":"a","value":"1","ttl":{ttl}}}]}}"#);
         let (status, code, pointer, _) = refused("POST /v1/mset", Json, body.as_bytes());
-        assert_eq!((status, code.as_str(), pointer.as_str()), (400, "unsupported", "#/items/0/ttl"), "{ttl}");
+        assert_eq!((status, code.as_str(), pointer.as_str()), (422, "invalid-item", "#/items/0/ttl"), "{ttl}");
     }
 }
 
@@ -265,7 +278,7 @@ fn cbor_of_another_schema_is_refused_with_a_pointer() {
     // {"items": [{"key": h'61', "value": h'', "ttl": 5}]}
     let body = b"\xa1\x65items\x81\xa3\x63key\x41a\x65value\x40\x63ttl\x05";
     let (status, code, pointer, _) = refused("POST /v1/mset", Cbor, body);
-    assert_eq!((status, code.as_str(), pointer.as_str()), (400, "unsupported", "#/items/0/ttl"));
+    assert_eq!((status, code.as_str(), pointer.as_str()), (422, "invalid-item", "#/items/0/ttl"));
 }
 
 #[test]
@@ -340,6 +353,7 @@ fn a_body_comes_in_a_format_that_is_known() {
     for content_type in refused {
         let problem = refusal("POST /v1/mset", &[("content-type", content_type)]);
         assert_eq!(status_and_code(&problem), (415, "unsupported-media-type"), "{content_type}");
+        assert!(problem.detail().contains(&format!("`{content_type}`")), "what arrived is not in {}", problem.detail());
     }
     for line in ["POST /v1/mget", "PUT /v1/keys/a"] {
         let problem = refusal(line, &[("content-encoding", "gzip")]);

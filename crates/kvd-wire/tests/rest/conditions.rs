@@ -6,7 +6,7 @@ use kvd_types::{Command, Condition, Entry, Reply, Revision};
 use kvd_wire::rest::condition::to_header;
 use kvd_wire::rest::request::Operation;
 
-use crate::support::{EPOCH, etag, refusal, run, status_and_code, with_request};
+use crate::support::{STORE, etag, refusal, run, status_and_code, with_request};
 
 fn condition_of(command: Command<'_>) -> Condition {
     match command {
@@ -131,7 +131,7 @@ fn the_condition_of_a_read_is_judged_against_the_version_read() {
             revision: Revision(42),
         };
         let reply = Reply::Got { entry: Some(entry), revision: Revision(42) };
-        match answer.respond(EPOCH, &command, reply) {
+        match answer.respond(STORE, &command, reply) {
             Ok(response) => {
                 assert_eq!(response.status(), *status, "{lines:?}");
                 assert_eq!(response.headers()["etag"], ours);
@@ -151,7 +151,7 @@ fn a_missing_key_is_missing_whatever_the_condition() {
     // RFC 9110, section 13.2.1: conditions count only where the answer would be a success.
     for lines in [[("if-match", "\"e1b2c3d4-42\"")], [("if-none-match", "*")], [("range", "bytes=0-1")]] {
         let (command, answer) = run("GET /v1/keys/a", &lines);
-        let problem = answer.respond(EPOCH, &command, Reply::Got { entry: None, revision: Revision(9) }).unwrap_err();
+        let problem = answer.respond(STORE, &command, Reply::Got { entry: None, revision: Revision(9) }).unwrap_err();
         assert_eq!(status_and_code(&problem), (404, "not-found"), "{lines:?}");
         assert_eq!(problem.respond("r").headers()["kvd-revision"], "9");
     }

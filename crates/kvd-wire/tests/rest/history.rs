@@ -7,7 +7,7 @@ use kvd_wire::rest::problem::Problem;
 use kvd_wire::rest::request::{Operation, Request};
 use kvd_wire::rest::response::Answer;
 
-use crate::support::{EPOCH, decode, etag, key, refusal, run, status_and_code, with_request};
+use crate::support::{STORE, decode, etag, key, refusal, run, status_and_code, with_request};
 
 /// The command of a rollback with this body, and how it is to be answered.
 fn rollback(line: &str, lines: &[(&str, &str)], body: &[u8]) -> Result<(Command<'static>, Answer), Problem> {
@@ -56,6 +56,11 @@ fn a_revision_is_named_in_the_query() {
     ] {
         assert_eq!(status_and_code(&refusal(line, &[])), (400, "bad-query"), "{line}");
     }
+    let inside = [("Kvd-Tx", "00112233445566778899aabbccddeeff")];
+    assert_eq!(status_and_code(&refusal("GET /v1/keys/a?rev=1", &inside)), (400, "bad-query"));
+    for line in ["GET /v1/history/a", "POST /v1/rollback/a"] {
+        assert_eq!(status_and_code(&refusal(line, &inside)), (400, "bad-header"), "{line}");
+    }
 }
 
 #[test]
@@ -80,24 +85,25 @@ fn an_old_version_is_answered_as_a_value_is() {
     let entry = |value: &'static str| Entry {
         value: value.into(),
         content_type: None,
-        expires_at_ms: None,
+        expires_at_ms: Some(1_000_001),
         revision: Revision(41),
     };
     let answer = |lines: &[(&str, &str)]| {
         let (command, answer) = run("GET /v1/keys/a?rev=45", lines);
-        answer.respond(EPOCH, &command, Reply::Got { entry: Some(entry("hello")), revision: Revision(41) })
+        answer.respond(STORE, &command, Reply::Got { entry: Some(entry("hello")), revision: Revision(41) })
     };
     let whole = answer(&[]).unwrap();
     assert_eq!((whole.status().as_u16(), &whole.body()[..]), (200, &b"hello"[..]));
     assert_eq!(whole.headers()["etag"], "\"e1b2c3d4-41\"");
     assert_eq!(whole.headers()["kvd-revision"], "41");
+    assert!(!whole.headers().contains_key("kvd-ttl"), "its time is not counted from now");
     let part = answer(&[("Range", "bytes=1-2")]).unwrap();
     assert_eq!((part.status().as_u16(), &part.body()[..]), (206, &b"el"[..]));
     assert_eq!(answer(&[("If-None-Match", "\"e1b2c3d4-41\"")]).unwrap().status(), 304);
     assert_eq!(status_and_code(&answer(&[("If-Match", "\"e1b2c3d4-45\"")]).unwrap_err()), (412, "precondition-failed"));
     // No version then.
     let (command, answer) = run("GET /v1/keys/a?rev=40", &[]);
-    let problem = answer.respond(EPOCH, &command, Reply::Got { entry: None, revision: Revision(40) }).unwrap_err();
+    let problem = answer.respond(STORE, &command, Reply::Got { entry: None, revision: Revision(40) }).unwrap_err();
     assert_eq!(status_and_code(&problem), (404, "not-found"));
     assert_eq!(problem.detail(), "the key had no value at revision 40");
     assert_eq!(problem.respond("r").headers()["kvd-revision"], "40");
@@ -107,7 +113,7 @@ fn an_old_version_is_answered_as_a_value_is() {
 fn a_history_is_told_newest_first() {
     let (command, answer) = run("GET /v1/history/a", &[]);
     let response =
-        answer.respond(EPOCH, &command, Reply::History { revision: Revision(60), versions: items() }).unwrap();
+        answer.respond(STORE, &command, Reply::History { revision: Revision(60), versions: items() }).unwrap();
     let expected = concat!(
         r#"{"key":"a","items":[{"revision":57,"op":"set","size":5,"time_ms":1700000000123},"#,
         r#"{"revision":50,"op":"delete","size":0,"time_ms":1700000000000},"#,
@@ -119,10 +125,10 @@ fn a_history_is_told_newest_first() {
     assert_eq!(decode::<HistoryAnswer<'_>>(&response), HistoryAnswer { key: key("a"), items: items() });
     let (command, answer) = run("GET /v1/history64/AP8", &[("Accept", "application/cbor")]);
     let response =
-        answer.respond(EPOCH, &command, Reply::History { revision: Revision(60), versions: items() }).unwrap();
+        answer.respond(STORE, &command, Reply::History { revision: Revision(60), versions: items() }).unwrap();
     assert_eq!(decode::<HistoryAnswer<'_>>(&response), HistoryAnswer { key: key(b"\x00\xff"), items: items() });
     let reply = Reply::History { revision: Revision(60), versions: Vec::new() };
-    assert_eq!(status_and_code(&answer.respond(EPOCH, &command, reply).unwrap_err()), (404, "not-found"));
+    assert_eq!(status_and_code(&answer.respond(STORE, &command, reply).unwrap_err()), (404, "not-found"));
 }
 
 #[test]
@@ -130,7 +136,7 @@ fn a_rollback_says_where_to_in_its_body() {
     let wanted = |condition| Command::Rollback(Rollback { key: key("a"), to: Revision(41), condition });
     let (command, answer) = rollback("POST /v1/rollback/a", &[], br#"{"to_revision":41}"#).unwrap();
     assert_eq!(command, wanted(Condition::Always));
-    let response = answer.respond(EPOCH, &command, Reply::RolledBack { revision: Revision(61) }).unwrap();
+    let response = answer.respond(STORE, &command, Reply::RolledBack { revision: Revision(61) }).unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.body(), r#"{"key":"a","revision":61,"etag":"e1b2c3d4-61"}"#);
     assert_eq!(
@@ -142,7 +148,7 @@ fn a_rollback_says_where_to_in_its_body() {
     let body = encode_rollback(Revision(41), Format::Cbor);
     let (command, answer) = rollback("POST /v1/rollback64/YQ", &cbor, &body).unwrap();
     assert_eq!(command, wanted(Condition::AnyOf(vec![etag(57)])));
-    let response = answer.respond(EPOCH, &command, Reply::RolledBack { revision: Revision(61) }).unwrap();
+    let response = answer.respond(STORE, &command, Reply::RolledBack { revision: Revision(61) }).unwrap();
     assert_eq!(decode::<SetItem<'_>>(&response), SetItem { key: key("a"), etag: etag(61) });
     let json = encode_rollback(Revision(41), Format::Json);
     assert_eq!(json, br#"{"to_revision":41}"#);

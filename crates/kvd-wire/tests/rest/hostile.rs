@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use kvd_types::{Command, Entry, Limits, Reply, Revision};
 use kvd_wire::rest::access::Access;
 use kvd_wire::rest::batch::{
-    Format, InfoAnswer, ListAnswer, Message, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, StatsAnswer,
-    encode_request,
+    BeginAnswer, CommitAnswer, DeletePrefixAnswer, Format, IncrementAnswer, InfoAnswer, ListAnswer, Message,
+    MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, StatsAnswer, TransactionAnswer, TtlAnswer, encode_request,
 };
 use kvd_wire::rest::path::{decode, decode_base64url};
 use kvd_wire::rest::problem::Problem;
@@ -17,12 +17,12 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::strategies::{commands, formats};
-use crate::support::{EPOCH, batch};
+use crate::support::{STORE, batch};
 
 proptest! {
     #[test]
     fn no_bytes_make_a_parser_panic(junk in vec(any::<u8>(), 0..200), format in formats()) {
-        for target in ["/v1/mget", "/v1/mset", "/v1/mdelete"] {
+        for target in ["/v1/mget", "/v1/mset", "/v1/mdelete", "/v1/txn"] {
             let _ = batch(&format!("POST {target}"), format, &junk);
         }
         read_as_answers(format, &junk);
@@ -49,11 +49,14 @@ proptest! {
     #[test]
     fn no_head_makes_a_parser_panic(
         method in select(&["GET", "HEAD", "PUT", "DELETE", "POST", "PATCH"][..]),
-        route in select(&["/v1/keys/", "/v1/k64/", "/v1/keys", "/v1/mget", "/v1/stats", "/", ""][..]),
+        route in select(&[
+            "/v1/keys/", "/v1/k64/", "/v1/keys", "/v1/ttl/", "/v1/incr64/", "/v1/txn", "/v1/tx/", "/v1/mget",
+            "/v1/stats", "/", "",
+        ][..]),
         rest in "[ -~\u{e4}]{0,40}",
         names in vec(select(&[
             "if-match", "if-none-match", "range", "if-range", "accept", "content-type", "prefer", "host", "origin",
-            "sec-fetch-site", "content-length",
+            "sec-fetch-site", "content-length", "kvd-ttl", "kvd-tx",
         ][..]), 0..4),
         values in vec(vec(any::<u8>(), 0..30), 4),
     ) {
@@ -72,7 +75,7 @@ proptest! {
             let value = Bytes::from_static(b"0123456789");
             let entry = Entry { value, content_type: None, expires_at_ms: None, revision: Revision(3) };
             let reply = Reply::Got { entry: Some(entry), revision: Revision(3) };
-            if let Ok(response) = request.answer.respond(EPOCH, &command, reply) {
+            if let Ok(response) = request.answer.respond(STORE, &command, reply) {
                 prop_assert!(response.body().len() <= 10);
             }
         }
@@ -94,6 +97,12 @@ fn read_as_answers(format: Format, body: &[u8]) {
     let _ = MultiSetAnswer::decode(format, body);
     let _ = MultiDeleteAnswer::decode(format, body);
     let _ = ListAnswer::decode(format, body);
+    let _ = TransactionAnswer::decode(format, body);
+    let _ = IncrementAnswer::decode(format, body);
+    let _ = TtlAnswer::decode(format, body);
+    let _ = BeginAnswer::decode(format, body);
+    let _ = CommitAnswer::decode(format, body);
+    let _ = DeletePrefixAnswer::decode(format, body);
     let _ = StatsAnswer::decode(format, body);
     let _ = InfoAnswer::decode(format, body);
     let _ = Problem::decode(format, body);

@@ -32,6 +32,10 @@ fn errors() -> Vec<(Error, u16, &'static str)> {
         (Error::SnapshotTooOld { revision: Revision(7) }, 410, "snapshot-too-old"),
         (Error::Conflict { keys: vec![key(b"a")] }, 409, "conflict"),
         (Error::NotInTransaction { what: "a list" }, 422, "not-in-transaction"),
+        (Error::NotAnInteger, 409, "not-an-integer"),
+        (Error::NotANumber, 409, "not-a-number"),
+        (Error::Overflow, 409, "overflow"),
+        (Error::LimitExceeded(limit(Limit::TransactionOps, None)), 413, "limit-exceeded"),
         (Error::TooManyTransactions { max: 2 }, 429, "too-many-transactions"),
         (Error::MemoryFull { needed: 2, used: 9, max: 10 }, 507, "memory-full"),
         (Error::DiskFull { needed: 2 }, 507, "disk-full"),
@@ -62,6 +66,9 @@ fn every_refusal_of_the_session_has_its_status_and_code() {
         (Problem::loading("still loading"), 503, "loading", true),
         (Problem::stopping(), 503, "closed", true),
         (Problem::from(limit(Limit::BatchBytes, None)), 413, "limit-exceeded", false),
+        (Problem::transaction_busy(), 409, "tx-busy", true),
+        (Problem::transaction_ended(), 410, "transaction-ended", false),
+        (Problem::transactions_full(limit(Limit::TransactionsBytes, None)), 429, "too-many-transactions", true),
     ];
     for (problem, status, code, retryable) in table {
         assert_eq!((status_and_code(&problem), problem.is_retryable()), ((status, code), retryable));

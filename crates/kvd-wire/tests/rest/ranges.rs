@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use kvd_types::{Entry, Reply, Revision};
 
-use crate::support::{EPOCH, run, status_and_code};
+use crate::support::{STORE, run, status_and_code};
 
 fn entry(value: &'static [u8]) -> Reply {
     let entry =
@@ -15,7 +15,7 @@ fn entry(value: &'static [u8]) -> Reply {
 /// Status, Content-Range and body of the answer.
 fn get(line: &str, lines: &[(&str, &str)], value: &'static [u8]) -> (u16, String, Bytes) {
     let (command, answer) = run(line, lines);
-    let response = answer.respond(EPOCH, &command, entry(value)).unwrap_or_else(|problem| {
+    let response = answer.respond(STORE, &command, entry(value)).unwrap_or_else(|problem| {
         assert_eq!(status_and_code(&problem), (416, "range-not-satisfiable"));
         problem.respond("r").map(|_| Bytes::new())
     });
@@ -95,6 +95,6 @@ fn a_part_shares_the_bytes_of_the_value() {
     let entry = Entry { value: value.clone(), content_type: None, expires_at_ms: None, revision: Revision(1) };
     let (command, answer) = run("GET /v1/keys/a", &[("range", "bytes=10-19")]);
     let reply = Reply::Got { entry: Some(entry), revision: Revision(1) };
-    let body = answer.respond(EPOCH, &command, reply).unwrap().into_body();
+    let body = answer.respond(STORE, &command, reply).unwrap().into_body();
     assert_eq!((body.len(), body.as_ptr()), (10, value[10..].as_ptr()));
 }

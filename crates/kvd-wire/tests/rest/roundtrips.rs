@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::strategies::{commands, deletes, entries, formats, keys, sets};
-use crate::support::{EPOCH, batch, decode, run};
+use crate::support::{EPOCH, STORE, batch, decode, run};
 
 proptest! {
     #[test]
@@ -41,12 +41,14 @@ proptest! {
         items in vec((keys(), proptest::option::of(entries())), 0..4),
         counts in any::<(u32, u32, u64)>(),
         cursor in proptest::option::of("\\PC{0,20}"),
+        prefixes in proptest::option::of(vec(keys(), 0..4)),
         format in formats(),
         base64 in any::<bool>(),
     ) {
         let meta = |entry: &Entry| ItemMeta {
             etag: Etag { epoch: EPOCH, revision: entry.revision },
             size: entry.value.len() as u64,
+            ttl_ms: entry.expires_at_ms.map(|at| at.saturating_sub(STORE.now_ms)),
             content_type: entry.content_type.clone(),
         };
         let revision = Revision(counts.2);
@@ -80,6 +82,10 @@ proptest! {
                 meta: entry.as_ref().map(meta),
                 value: entry.as_ref().map(|entry| entry.value.clone()),
             }).collect(),
+            prefixes: prefixes.map(|mut prefixes| {
+                prefixes.sort();
+                prefixes
+            }),
             cursor,
         };
         let written = list.encode(format, base64);
@@ -95,7 +101,7 @@ proptest! {
         };
         let (read, answer) = batch("POST /v1/mget", format, &request.body).unwrap();
         let reply = Reply::MultiGot { revision: Revision(1), entries: vec![Some(entry.clone()); keys.len()] };
-        let response = answer.respond(EPOCH, &read, reply).unwrap();
+        let response = answer.respond(STORE, &read, reply).unwrap();
         let answer: MultiGetAnswer<'_> = decode(&response);
         prop_assert_eq!(answer.items.len(), keys.len());
         for (item, key) in answer.items.iter().zip(keys) {
@@ -111,7 +117,7 @@ proptest! {
         let (command, answer) = run(&format!("GET {url}"), &lines);
         let items = vec![PageItem { key: key.clone(), entry: entry.clone() }];
         let page = Page { revision: Revision(1), items, cursor: None };
-        let response = answer.respond(EPOCH, &command, Reply::Page(page)).unwrap();
+        let response = answer.respond(STORE, &command, Reply::Page(page)).unwrap();
         let answer: ListAnswer = decode(&response);
         prop_assert_eq!(&answer.items[0].key, &key);
         prop_assert_eq!(answer.items[0].value.as_ref(), Some(&entry.value));

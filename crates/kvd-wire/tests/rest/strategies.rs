@@ -1,7 +1,10 @@
 //! Arbitrary keys, values, commands and answers for the property tests.
 
 use bytes::Bytes;
-use kvd_types::{Command, Condition, ContentType, Delete, Entry, Epoch, Etag, Key, Revision, Set, Ttl};
+use kvd_types::{
+    Check, Command, Condition, ContentType, Delete, Entry, Epoch, Etag, ExpiryCondition, Key, Modify, OnFailure,
+    Revision, Rule, Set, Transaction, Ttl,
+};
 use kvd_wire::rest::batch::Format;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -38,18 +41,47 @@ pub(crate) fn conditions() -> impl Strategy<Value = Condition> {
     ]
 }
 
+pub(crate) fn ttls() -> impl Strategy<Value = Ttl> {
+    prop_oneof![Just(Ttl::Default), Just(Ttl::None), Just(Ttl::Keep), (1..3_153_600_000_000_u64).prop_map(Ttl::Ms)]
+}
+
 pub(crate) fn sets() -> impl Strategy<Value = Set<'static>> {
-    (keys(), bytes(), content_types(), conditions()).prop_map(|(key, value, content_type, condition)| Set {
-        key,
-        value,
-        content_type,
-        ttl: Ttl::None,
-        condition,
-    })
+    (keys(), bytes(), content_types(), ttls(), conditions())
+        .prop_map(|(key, value, content_type, ttl, condition)| Set { key, value, content_type, ttl, condition })
 }
 
 pub(crate) fn deletes() -> impl Strategy<Value = Delete<'static>> {
     (keys(), conditions()).prop_map(|(key, condition)| Delete { key, condition })
+}
+
+/// What a transaction can be made of.
+fn operations() -> impl Strategy<Value = Command<'static>> {
+    let durations = prop_oneof![Just(Ttl::None), (1..3_153_600_000_000_u64).prop_map(Ttl::Ms)];
+    let rules = prop_oneof![
+        any::<i64>().prop_map(|by| Rule::Increment { by }),
+        bytes().prop_map(|bytes| Rule::Append { bytes }),
+        durations.prop_map(|ttl| Rule::Expire { ttl, only: ExpiryCondition::Always }),
+    ];
+    prop_oneof![
+        keys().prop_map(|key| Command::Get { key }),
+        sets().prop_map(Command::Set),
+        deletes().prop_map(Command::Delete),
+        (keys(), rules, conditions()).prop_map(|(key, rule, condition)| Command::Modify(Modify {
+            key,
+            rule,
+            condition
+        })),
+    ]
+}
+
+pub(crate) fn transactions() -> impl Strategy<Value = Command<'static>> {
+    let checks = (keys(), conditions().prop_filter("a check asks something", |asked| *asked != Condition::Always))
+        .prop_map(|(key, condition)| Check { key, condition });
+    (vec(checks, 0..3), vec(operations(), 1..4), proptest::option::of(vec(operations(), 0..3))).prop_map(
+        |(checks, commands, otherwise)| {
+            Command::Transaction(Transaction { checks, commands, otherwise, on_failure: OnFailure::Abort })
+        },
+    )
 }
 
 /// Every command that has a batch form, as the batch it becomes.
@@ -59,6 +91,7 @@ pub(crate) fn commands() -> impl Strategy<Value = Command<'static>> {
         vec(sets(), 0..4).prop_map(|sets| Command::MultiSet { sets }),
         (vec(deletes(), 0..4), any::<bool>())
             .prop_map(|(deletes, require_all)| Command::MultiDelete { deletes, require_all }),
+        transactions(),
     ]
 }
 
@@ -67,10 +100,12 @@ pub(crate) fn formats() -> impl Strategy<Value = Format> {
 }
 
 pub(crate) fn entries() -> impl Strategy<Value = Entry> {
-    (bytes(), content_types(), any::<u64>()).prop_map(|(value, content_type, revision)| Entry {
-        value,
-        content_type,
-        expires_at_ms: None,
-        revision: Revision(revision),
-    })
+    (bytes(), content_types(), proptest::option::of(any::<u64>()), any::<u64>()).prop_map(
+        |(value, content_type, expires_at_ms, revision)| Entry {
+            value,
+            content_type,
+            expires_at_ms,
+            revision: Revision(revision),
+        },
+    )
 }

@@ -5,10 +5,13 @@ use kvd_types::{Command, Epoch, Etag, Key, Limits, Revision};
 use kvd_wire::rest::batch::{Format, Message};
 use kvd_wire::rest::problem::Problem;
 use kvd_wire::rest::request::{Operation, Request, parse};
-use kvd_wire::rest::response::Answer;
+use kvd_wire::rest::response::{Answer, Store};
 
 /// The store that answers here.
 pub(crate) const EPOCH: Epoch = Epoch(0xe1b2_c3d4);
+
+/// And how it stands when it answers.
+pub(crate) const STORE: Store = Store { epoch: EPOCH, now_ms: 1_000_000 };
 
 pub(crate) fn etag(revision: u64) -> Etag {
     Etag { epoch: EPOCH, revision: Revision(revision) }
@@ -52,7 +55,7 @@ pub(crate) fn status_and_code(problem: &Problem) -> (u16, &str) {
 /// The command of a request without a body, and how it is to be answered.
 pub(crate) fn run(line: &str, lines: &[(&str, &str)]) -> (Command<'static>, Answer) {
     with_request(line, lines, |request| {
-        let Request { operation, answer } = request.unwrap_or_else(|problem| panic!("{line}: {problem:?}"));
+        let Request { operation, answer, .. } = request.unwrap_or_else(|problem| panic!("{line}: {problem:?}"));
         match operation {
             Operation::Run(command) => (command.into_owned(), answer),
             other => panic!("{line} is {other:?}"),
@@ -63,7 +66,7 @@ pub(crate) fn run(line: &str, lines: &[(&str, &str)]) -> (Command<'static>, Answ
 /// The command in a batch body, and how it is to be answered.
 pub(crate) fn batch(line: &str, format: Format, body: &[u8]) -> Result<(Command<'static>, Answer), Problem> {
     with_request(line, &[("content-type", format.content_type())], |request| {
-        let Request { operation, mut answer } = request.unwrap_or_else(|problem| panic!("{line}: {problem:?}"));
+        let Request { operation, mut answer, .. } = request.unwrap_or_else(|problem| panic!("{line}: {problem:?}"));
         let Operation::Batch(batch) = operation else { panic!("{line} is no batch") };
         Ok((batch.command(body, &mut answer)?.into_owned(), answer))
     })

@@ -21,8 +21,14 @@ const HEADER_BYTES_MIN: usize = 8 << 10;
 /// Below it snapshots would follow each other without a pause.
 const SNAPSHOT_BYTES_MIN: usize = 1 << 20;
 
+/// Below it watches would lose their place while they are being written to.
+const WATCH_BYTES_MIN: usize = 1 << 20;
+
 /// Longer than any client waits. Keeps clocks' arithmetic far from its end.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A hundred years, as a time to live that a client gives.
+const TTL_MAX: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
 /// What is wrong with a key.
 struct Problem {
@@ -34,6 +40,7 @@ struct Problem {
 pub(super) fn check(settings: &Settings, layers: &Layers) -> Result<(), ConfigError> {
     check_counts(settings)
         .and_then(|()| check_timeouts(settings))
+        .and_then(|()| check_expiry(settings))
         .and_then(|()| check_sizes_fit(settings, layers))
         .and_then(|()| check_hosts(settings))
         .and_then(|()| check_listen(settings))
@@ -47,9 +54,12 @@ fn check_counts(settings: &Settings) -> Result<(), Problem> {
         ("limits.key_bytes_max", limits.key_bytes_max, 1, KEY_BYTES_CEILING),
         ("limits.value_bytes_max", limits.value_bytes_max, 1, usize::MAX),
         ("limits.batch_items_max", limits.batch_items_max, 1, usize::MAX),
+        ("limits.transaction_ops_max", limits.transaction_ops_max, 1, usize::MAX),
+        ("limits.transactions_max", limits.transactions_max, 1, usize::MAX),
         ("limits.header_bytes_max", limits.header_bytes_max, HEADER_BYTES_MIN, usize::MAX),
         ("limits.connections_max", limits.connections_max, 1, usize::MAX),
         ("history.versions", settings.history.versions, 0, HISTORY_VERSIONS_MAX),
+        ("watch.retain_bytes", settings.watch.retain_bytes, WATCH_BYTES_MIN, usize::MAX),
         ("storage.snapshot_journal_bytes", settings.storage.snapshot_journal_bytes, SNAPSHOT_BYTES_MIN, usize::MAX),
     ];
     for (key, value, min, max) in counts {
@@ -69,6 +79,8 @@ fn check_timeouts(settings: &Settings) -> Result<(), Problem> {
         ("server.stop_timeout", settings.server.stop_timeout),
         ("storage.interval", settings.storage.interval),
         ("storage.snapshot_interval", settings.storage.snapshot_interval),
+        ("limits.transaction_idle_timeout", limits.transaction_idle_timeout),
+        ("limits.transaction_age_max", limits.transaction_age_max),
         ("limits.header_timeout", limits.header_timeout),
         ("limits.body_idle_timeout", limits.body_idle_timeout),
         ("limits.keep_alive_timeout", limits.keep_alive_timeout),
@@ -79,13 +91,24 @@ fn check_timeouts(settings: &Settings) -> Result<(), Problem> {
     }
 }
 
-/// A value must fit into a batch, and a batch into the memory for all bodies.
+fn check_expiry(settings: &Settings) -> Result<(), Problem> {
+    match settings.expiry.default_ttl {
+        Some(ttl) if ttl < Duration::from_millis(1) || ttl > TTL_MAX => {
+            let text = "a time to live is at least 1ms and at most 36500d; \"none\" keeps values for ever".to_owned();
+            Err(Problem { key: "expiry.default_ttl", text })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A value must fit into a batch, and a batch into the memory for all bodies, and into that for all transactions.
 fn check_sizes_fit(settings: &Settings, layers: &Layers) -> Result<(), Problem> {
     let limits = &settings.limits;
     let value = ("limits.value_bytes_max", limits.value_bytes_max);
     let batch = ("limits.batch_bytes_max", limits.batch_bytes_max);
     let inbound = ("limits.inbound_bytes_max", limits.inbound_bytes_max);
-    for ((key, bytes), (outer, outer_bytes)) in [(value, batch), (batch, inbound)] {
+    let transactions = ("limits.transactions_bytes_max", limits.transactions_bytes_max);
+    for ((key, bytes), (outer, outer_bytes)) in [(value, batch), (batch, inbound), (batch, transactions)] {
         if bytes > outer_bytes {
             let origin = layers.origin(outer);
             let text = format!("{bytes} bytes don't fit into {outer} ({origin}), which is {outer_bytes}");

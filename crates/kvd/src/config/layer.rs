@@ -79,12 +79,17 @@ impl Layers {
     ) -> Result<(), ConfigError> {
         for (variable, text) in variables {
             let variable = variable.to_string_lossy();
-            // A single underscore is no setting: KVD_CONFIG names the file, KVD_URL and others are kvcli's.
-            let Some((section, key)) = variable.strip_prefix("KVD_").and_then(|name| name.split_once("__")) else {
-                continue;
-            };
+            let Some(name) = variable.strip_prefix("KVD_") else { continue };
             let origin = format!("environment variable {variable}");
             let refuse = |problem: &str| ConfigError::new(format!("{origin}: {problem}"));
+            let Some((section, key)) = name.split_once("__") else {
+                // KVD_CONFIG names the file, KVD_URL and others are kvcli's; but one that is a setting but for an underscore
+                // was meant to be one.
+                match key_with_one_underscore(name) {
+                    Some(meant) => return Err(refuse(&format!("no setting has this name; did you mean {meant}?"))),
+                    None => continue,
+                }
+            };
             let capitals = variable.to_uppercase();
             if variable != capitals {
                 return Err(refuse(&format!("settings are written in capitals, as {capitals}")));
@@ -214,6 +219,13 @@ fn check_known(name: &str) -> Result<(), String> {
     }
 }
 
+/// The variable that was meant by one that has a single underscore between section and key.
+fn key_with_one_underscore(name: &str) -> Option<String> {
+    let name = name.to_lowercase();
+    let known = known_keys().find(|known| known.replace('.', "_") == name)?;
+    Some(format!("KVD_{}", known.replace('.', "__").to_uppercase()))
+}
+
 /// The known name that a typing mistake most probably made `name` of.
 fn closest<'k>(name: &str, known: impl Iterator<Item = &'k String>) -> Option<&'k String> {
     known
@@ -267,7 +279,7 @@ mod tests {
             ("Server.listen", Some("server")),
             ("log.colour", None),
             ("resp.listen", None),
-            ("watch", None),
+            ("replica", None),
             ("", None),
         ] {
             let error = check_known(name).unwrap_err();

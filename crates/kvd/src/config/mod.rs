@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) stop_timeout: Duration,
     /// Host names, without a port, that clients may use besides localhost, loopback literals and the listen addresses.
     pub(crate) allowed_hosts: Vec<String>,
+    /// Time to live of what is set without one, in milliseconds; none for ever.
+    pub(crate) default_ttl_ms: Option<u64>,
     /// The bounds of what comes from outside.
     pub(crate) limits: Limits,
     /// Where journal, snapshots, pid file and log are. Absolute; need not exist.
@@ -48,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) durability: Option<Durability>,
     /// What is kept of the past of keys.
     pub(crate) history: History,
+    /// Bytes of the newest commits that are kept for who watches.
+    pub(crate) watch_bytes: u64,
     /// What is logged, and how.
     pub(crate) log: Log,
 }
@@ -132,6 +136,7 @@ pub(crate) fn load(command_line: &CommandLine<'_>) -> Result<Loaded, ConfigError
         workers: settings.server.workers,
         stop_timeout: settings.server.stop_timeout,
         allowed_hosts: settings.http.allowed_hosts,
+        default_ttl_ms: settings.expiry.default_ttl.map(|ttl| ttl.as_millis() as u64),
         limits: settings.limits,
         durability: (!settings.storage.in_memory).then_some(Durability {
             fsync: settings.storage.fsync,
@@ -140,6 +145,7 @@ pub(crate) fn load(command_line: &CommandLine<'_>) -> Result<Loaded, ConfigError
             snapshot_interval: settings.storage.snapshot_interval,
         }),
         history: settings.history,
+        watch_bytes: settings.watch.retain_bytes as u64,
         log: settings.log,
     };
     Ok(Loaded { config, file: file.map(|(path, _)| path), layers })

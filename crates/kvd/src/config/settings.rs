@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) http: Http,
     pub(crate) storage: Storage,
     pub(crate) history: History,
+    pub(crate) watch: Watch,
+    pub(crate) expiry: Expiry,
     #[serde(with = "LimitsTable")]
     pub(crate) limits: Limits,
     pub(crate) security: Security,
@@ -85,6 +87,24 @@ pub(crate) struct History {
     pub(crate) deleted_keys: usize,
 }
 
+/// The `[watch]` table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Watch {
+    /// Bytes of the newest commits that are kept for who watches.
+    #[serde(with = "units::size")]
+    pub(crate) retain_bytes: usize,
+}
+
+/// The `[expiry]` table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Expiry {
+    /// Time to live of what is set without one; none for ever.
+    #[serde(with = "units::duration_or_none")]
+    pub(crate) default_ttl: Option<Duration>,
+}
+
 /// When commits are put on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -108,6 +128,8 @@ struct LimitsTable {
     value_bytes_max: usize,
     #[serde(deserialize_with = "units::count")]
     batch_items_max: usize,
+    #[serde(deserialize_with = "units::count")]
+    transaction_ops_max: usize,
     #[serde(with = "units::size")]
     batch_bytes_max: usize,
     #[serde(with = "units::size")]
@@ -116,6 +138,14 @@ struct LimitsTable {
     header_bytes_max: usize,
     #[serde(deserialize_with = "units::count")]
     connections_max: usize,
+    #[serde(deserialize_with = "units::count")]
+    transactions_max: usize,
+    #[serde(with = "units::size")]
+    transactions_bytes_max: usize,
+    #[serde(with = "units::duration")]
+    transaction_idle_timeout: Duration,
+    #[serde(with = "units::duration")]
+    transaction_age_max: Duration,
     #[serde(with = "units::duration")]
     header_timeout: Duration,
     #[serde(with = "units::duration")]
@@ -181,6 +211,12 @@ impl Default for Storage {
 impl Default for History {
     fn default() -> Self {
         History { versions: 0, deleted_keys: 100_000 }
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Watch { retain_bytes: 64 << 20 }
     }
 }
 

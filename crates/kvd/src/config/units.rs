@@ -72,6 +72,35 @@ pub(super) mod duration {
     }
 }
 
+/// As `duration`, or `none`.
+pub(super) mod duration_or_none {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    /// What stands for no duration.
+    const NONE: &str = "none";
+
+    pub(crate) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            None => serializer.serialize_str(NONE),
+            Some(duration) => super::duration::serialize(duration, serializer),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == NONE {
+            return Ok(None);
+        }
+        humantime::parse_duration(&text).map(Some).map_err(|error| {
+            de::Error::custom(format_args!(
+                "{text:?} is neither \"none\" nor a duration such as \"10s\" or \"1h\": {error}"
+            ))
+        })
+    }
+}
+
 /// A list of HOST:PORT. A name stands for all its addresses.
 pub(super) fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
     let mut addresses = Vec::new();

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::pidfile;
+
 /// A data directory.
 #[derive(Clone, Debug)]
 pub(crate) struct Home {
@@ -30,6 +32,16 @@ impl Home {
 
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// What is said when no server is found by this directory, and how another one is.
+    pub(super) fn not_running(&self) -> String {
+        let nearby = pidfile::holder(&Home::new(Path::new("data")));
+        let hint = match nearby {
+            Ok(Some(_)) => "one is running with ./data: add --data-dir ./data",
+            _ => "one with another directory is found by the --data-dir or --config that it was started with",
+        };
+        format!("kvd is not running with the data directory {}\n{hint}", self.dir.display())
     }
 
     pub(crate) fn pid_file(&self) -> PathBuf {

@@ -25,7 +25,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) fn status(config: &Config) -> anyhow::Result<ExitCode> {
     let home = Home::new(&config.data_dir);
     let Some(pid) = pidfile::holder(&home)? else {
-        say(&format!("kvd is not running with the data directory {}", home.dir().display()))?;
+        say(&home.not_running())?;
         return Ok(ExitCode::from(EXIT_NOT_RUNNING));
     };
     let Some(ready) = Ready::read(&home)? else {

@@ -21,7 +21,7 @@ pub(crate) fn stop(config: &Config, timeout: Option<Duration>) -> anyhow::Result
     let timeout = timeout.unwrap_or(config.stop_timeout + MARGIN);
     let home = Home::new(&config.data_dir);
     let not_running = || {
-        say(&format!("kvd is not running with the data directory {}", home.dir().display()))?;
+        say(&home.not_running())?;
         Ok(ExitCode::SUCCESS)
     };
     let Some(pid) = pidfile::holder(&home)? else { return not_running() };

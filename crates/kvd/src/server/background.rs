@@ -1,10 +1,10 @@
-//! The thread beside the serving ones: gives the store its time, removes what has expired, and frees what is too large or too
-//! late for a serving thread to free. Knows nothing of what it frees.
+//! The thread beside the serving ones: gives the store its time, removes what has expired, ends transactions that were left
+//! alone, and frees what is too large or too late for a serving thread to free. Knows nothing of what it frees.
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use tracing::warn;
@@ -35,16 +35,20 @@ impl Background {
     pub(super) fn start(shared: &Arc<Shared>) -> anyhow::Result<Background> {
         let (running, told_to_end) = channel();
         let (engine, clock) = (shared.opened().engine.clone(), shared.opened().clock);
+        let beside = Arc::clone(shared);
         // Before anyone is served: a time to live counts from here.
         engine.tick(clock.now_ms());
         let work = move || {
             let mut worker = engine.worker();
             let mut rekeyed = 0;
             loop {
+                let mut lag_ms = 0;
                 for _ in 0..SWEEPS {
                     engine.tick(clock.now_ms());
-                    engine.sweep(&mut worker, SWEEP_SEGMENTS);
+                    lag_ms = engine.sweep(&mut worker, SWEEP_SEGMENTS).max(lag_ms);
                 }
+                beside.set_expiry_lag_ms(lag_ms);
+                beside.transactions.sweep(Instant::now());
                 let before = std::mem::replace(&mut rekeyed, engine.stats().rekeyed);
                 if rekeyed > before {
                     warn!(

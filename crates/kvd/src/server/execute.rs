@@ -1,6 +1,6 @@
-//! The one place where a command meets the engine: runs it, turns the reply into an answer, and lets that leave when readers
-//! see what it tells of. What takes long is done on a thread beside the serving one. Knows nothing of sockets or of how a
-//! request was read.
+//! The one place where a command meets the engine: runs it, by itself or in an open transaction, turns the reply into an
+//! answer, and lets that leave when readers see what it tells of. What takes long is done on a thread beside the serving one.
+//! Knows nothing of sockets or of how a request was read.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -8,13 +8,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Response;
 use kvd_engine::{Engine, Worker};
-use kvd_types::{Command, Reply, Revision};
+use kvd_types::{Command, Error, Key, Reply, Revision};
+use kvd_wire::rest::batch::BeginAnswer;
 use kvd_wire::rest::problem::Problem;
-use kvd_wire::rest::request::Batch;
-use kvd_wire::rest::response::Answer;
+use kvd_wire::rest::request::{Batch, Begin};
+use kvd_wire::rest::response::{Answer, Store};
+use kvd_wire::rest::transaction::TransactionId;
 use tracing::error;
 
+use super::delete_prefix::delete_prefix;
 use super::shared::Shared;
+use super::transactions::{Committing, Transactions, remembered_bytes};
 
 /// From this size on, in bytes, reading a batch or writing its answer would hold up the worker's other connections: a
 /// millisecond or so of parsing.
@@ -32,26 +36,38 @@ impl Executor {
         Executor { shared: Arc::clone(shared), worker: RefCell::new(None) }
     }
 
-    /// Runs one command.
+    /// Runs one command, in `transaction` if it names one.
     ///
     /// # Errors
-    /// The engine's refusal, in HTTP's words; a precondition of a read that did not hold; the store is still loading, or its disk
-    /// has failed.
-    pub(super) async fn run(&self, command: Command<'_>, answer: Answer) -> Result<Response<Bytes>, Problem> {
+    /// The engine's refusal, in HTTP's words; a precondition of a read that did not hold; the transaction is not to be had; the
+    /// store is still loading, or its disk has failed.
+    pub(super) async fn run(
+        &self,
+        command: Command<'_>,
+        answer: Answer,
+        transaction: Option<TransactionId>,
+    ) -> Result<Response<Bytes>, Problem> {
         let engine = self.engine()?;
-        let epoch = engine.epoch();
-        let (result, position) = {
-            let mut worker = self.worker.borrow_mut();
-            let worker = worker.get_or_insert_with(|| engine.worker());
-            (engine.execute(worker, &command), worker.position())
-        };
+        if matches!(command, Command::ListSorted(_)) {
+            // It looks at every key there is.
+            let command = command.into_owned();
+            return self
+                .run_beside(move |engine, transactions| run_here(engine, transactions, transaction, &command, &answer))
+                .await;
+        }
+        let (result, position) = self.with_worker(engine, |worker| {
+            let result = carry_out(engine, &self.shared.transactions, worker, transaction, &command);
+            (result, worker.position())
+        });
+        let result = result?;
         reach(engine, position).await?;
         let reply = result.map_err(|error| answer.refuse(&command, error))?;
+        let store = store(engine);
         if batch_bytes(&reply) < LONG_WORK_BYTES {
-            return answer.respond(epoch, &command, reply);
+            return answer.respond(store, &command, reply);
         }
         let command = command.into_owned();
-        beside(move || answer.respond(epoch, &command, reply)).await
+        beside(move || answer.respond(store, &command, reply)).await
     }
 
     /// Reads and runs a batch.
@@ -63,29 +79,140 @@ impl Executor {
         batch: Batch,
         body: Bytes,
         mut answer: Answer,
+        transaction: Option<TransactionId>,
     ) -> Result<Response<Bytes>, Problem> {
         if body.len() < LONG_WORK_BYTES {
             let command = batch.command(&body, &mut answer)?;
-            return self.run(command, answer).await;
+            return self.run(command, answer, transaction).await;
         }
-        let engine = self.engine()?;
-        let on_thread = engine.clone();
-        let (answer, position) = beside(move || {
-            let engine = on_thread;
+        self.run_beside(move |engine, transactions| {
             let command = batch.command(&body, &mut answer)?;
-            let mut worker = engine.worker();
-            let result = engine.execute(&mut worker, &command).map_err(|error| answer.refuse(&command, error));
-            let answer = result.and_then(|reply| answer.respond(engine.epoch(), &command, reply));
-            Ok((answer, worker.position()))
+            run_here(engine, transactions, transaction, &command, &answer)
         })
-        .await?;
+        .await
+    }
+
+    /// Deletes all keys that begin with `prefix`.
+    ///
+    /// # Errors
+    /// As `run`; then some are gone, and the problem says how many.
+    pub(super) async fn delete_prefix(&self, prefix: Key<'_>, answer: Answer) -> Result<Response<Bytes>, Problem> {
+        let engine = self.engine()?;
+        let (on_thread, prefix, refusing) = (engine.clone(), prefix.into_owned(), answer.clone());
+        let deletion = beside(move || delete_prefix(&on_thread, &prefix, &refusing)).await?;
+        reach(engine, deletion.position).await?;
+        Ok(answer.deleted_all(deletion.revision, deletion.deleted))
+    }
+
+    /// Opens a transaction.
+    ///
+    /// # Errors
+    /// As many are open as there may be, or whatever is wrong with the body.
+    pub(super) async fn begin(&self, begin: Begin, body: Bytes, answer: Answer) -> Result<Response<Bytes>, Problem> {
+        let engine = self.engine()?;
+        let mode =
+            if body.len() < LONG_WORK_BYTES { begin.mode(&body) } else { beside(move || begin.mode(&body)).await }?;
+        let begun = self.shared.transactions.begin(engine, mode);
+        let begun = begun.map_err(|error| answer.refuse_whole(error))?;
+        // It reads the newest commits, and a power cut could take them back.
+        reach(engine, begun.position).await?;
+        let idle_timeout_ms = self.shared.limits.transaction_idle_timeout.as_millis() as u64;
+        Ok(answer.begun(&BeginAnswer { id: begun.id.to_string(), mode, revision: begun.revision, idle_timeout_ms }))
+    }
+
+    /// Commits a transaction, or tells again what its commit came to.
+    ///
+    /// # Errors
+    /// A key that it has read was changed since, or as a batch of writes; it is not to be had.
+    pub(super) async fn commit(&self, id: TransactionId, answer: Answer) -> Result<Response<Bytes>, Problem> {
+        let engine = self.engine()?;
+        let outcome = match self.shared.transactions.commit(id)? {
+            Committing::Ended(outcome) => outcome,
+            Committing::Leased(lease) if lease.bytes() < LONG_WORK_BYTES => {
+                self.with_worker(engine, |worker| lease.commit(engine, worker))
+            }
+            Committing::Leased(lease) => {
+                let on_thread = engine.clone();
+                beside(move || Ok(lease.commit(&on_thread, &mut on_thread.worker()))).await?
+            }
+        };
+        reach(engine, outcome.position).await?;
+        match &outcome.result {
+            Ok(revision) => Ok(answer.committed(*revision)),
+            Err(error) => Err(answer.refuse_whole(error.clone())),
+        }
+    }
+
+    /// Gives a transaction up.
+    ///
+    /// # Errors
+    /// It is not to be had.
+    pub(super) fn roll_back(&self, id: TransactionId, answer: &Answer) -> Result<Response<Bytes>, Problem> {
+        self.shared.transactions.roll_back(id)?;
+        Ok(answer.rolled_back())
+    }
+
+    /// Does all of a request's work on a thread that serves no connections.
+    async fn run_beside(
+        &self,
+        work: impl FnOnce(&Engine, &Arc<Transactions>) -> Result<Done, Problem> + Send + 'static,
+    ) -> Result<Response<Bytes>, Problem> {
+        let engine = self.engine()?;
+        let (on_thread, transactions) = (engine.clone(), Arc::clone(&self.shared.transactions));
+        let Done { answer, position } = beside(move || work(&on_thread, &transactions)).await?;
         reach(engine, position).await?;
         answer
+    }
+
+    fn with_worker<T>(&self, engine: &Engine, work: impl FnOnce(&mut Worker) -> T) -> T {
+        work(self.worker.borrow_mut().get_or_insert_with(|| engine.worker()))
     }
 
     fn engine(&self) -> Result<&Engine, Problem> {
         self.shared.engine().ok_or_else(|| Problem::loading(self.shared.progress()))
     }
+}
+
+/// What a request came to, and what its answer waits for.
+struct Done {
+    answer: Result<Response<Bytes>, Problem>,
+    position: Revision,
+}
+
+/// Carries a command out by a worker of its own, and answers it.
+fn run_here(
+    engine: &Engine,
+    transactions: &Arc<Transactions>,
+    transaction: Option<TransactionId>,
+    command: &Command<'_>,
+    answer: &Answer,
+) -> Result<Done, Problem> {
+    let mut worker = engine.worker();
+    let result = carry_out(engine, transactions, &mut worker, transaction, command)?;
+    let result = result.map_err(|error| answer.refuse(command, error));
+    let answer = result.and_then(|reply| answer.respond(store(engine), command, reply));
+    Ok(Done { answer, position: worker.position() })
+}
+
+/// Carries a command out: by itself, or in an open transaction. The inner error is the store's.
+fn carry_out(
+    engine: &Engine,
+    transactions: &Arc<Transactions>,
+    worker: &mut Worker,
+    transaction: Option<TransactionId>,
+    command: &Command<'_>,
+) -> Result<Result<Reply, Error>, Problem> {
+    match transaction {
+        None => Ok(engine.execute(worker, command)),
+        Some(id) => {
+            let mut lease = transactions.lease(id, remembered_bytes(command))?;
+            Ok(lease.execute(engine, worker, command))
+        }
+    }
+}
+
+fn store(engine: &Engine) -> Store {
+    Store { epoch: engine.epoch(), now_ms: engine.now_ms() }
 }
 
 /// Waits until an answer at `position` may leave. What a thread serves meanwhile does not wait.
@@ -109,6 +236,15 @@ fn batch_bytes(reply: &Reply) -> usize {
     match reply {
         Reply::MultiGot { entries, .. } => entries.iter().flatten().map(|entry| entry.value.len()).sum(),
         Reply::Page(page) => page.items.iter().map(|item| item.key.len() + item.entry.value.len()).sum(),
+        Reply::Transaction { replies, .. } => replies.iter().flatten().map(value_bytes).sum(),
+        _ => 0,
+    }
+}
+
+/// Bytes of a value that a part of a transaction's answer shows.
+fn value_bytes(reply: &Reply) -> usize {
+    match reply {
+        Reply::Got { entry: Some(entry), .. } => entry.value.len(),
         _ => 0,
     }
 }

@@ -4,16 +4,20 @@
 mod background;
 mod body;
 mod clock;
+mod delete_prefix;
 mod execute;
 mod flusher;
 mod listener;
 mod patience;
+mod relay;
 mod rest_session;
 mod shared;
 mod shutdown;
 mod snapshots;
 mod status;
 mod store;
+mod transactions;
+mod watch;
 mod worker;
 
 use std::net::SocketAddr;
@@ -25,6 +29,7 @@ use tracing::{info, warn};
 use self::background::Background;
 use self::flusher::Keeping;
 use self::listener::Listeners;
+use self::relay::Relay;
 use self::shared::Shared;
 use self::worker::Workers;
 use crate::config::Config;
@@ -66,6 +71,7 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
         shared.set_opened(opened);
         let background = Background::start(&shared)?;
         let keeping = config.durability.map(|durability| Keeping::start(&shared, durability)).transpose()?;
+        let relay = if keeping.is_none() { Some(Relay::start(&shared)?) } else { None };
         shared.set_ready();
         ready(&Started { listen, keys });
         let reason = tokio::select! {
@@ -76,13 +82,15 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
 
         info!(reason, "stopping: no new connections, requests under way finish");
         shared.set_stopping();
+        let engine = &shared.opened().engine;
+        engine.end_watches();
         let drained = tokio::select! {
             drained = workers.drain(config.stop_timeout) => drained,
             reason = signals.stop() => anyhow::bail!("told to stop again ({reason}): ended with requests under way"),
         };
-        let engine = &shared.opened().engine;
         engine.close();
         background.end()?;
+        relay.map_or(Ok(()), Relay::end)?;
         if let Some(Keeping { flusher, snapshots }) = keeping {
             snapshots.end()?;
             flusher.end()?;

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -28,6 +28,8 @@ enum Phase {
     Request,
     /// The client, to read what we have sent. Limit: `body_idle_timeout`.
     Unread,
+    /// What an answer without an end is to show next, while the client reads it. No limit.
+    Stream,
 }
 
 /// One connection's phase, shared by its socket, its session and the sweep; all on one thread.
@@ -35,7 +37,14 @@ pub(super) struct Watch {
     phase: Cell<Phase>,
     since: Cell<Instant>,
     clock: Rc<Cell<Instant>>,
+    /// The answer has no end of its own: with nothing to read or to write the connection is not idle.
+    is_streaming: Cell<bool>,
+    /// To wake who writes it, when the client has read some.
+    unblocked: Cell<Option<Waker>>,
 }
+
+/// Held for as long as an answer without an end goes on.
+pub(super) struct Streaming(Rc<Watch>);
 
 impl Watch {
     fn enter(&self, phase: Phase) {
@@ -50,7 +59,18 @@ impl Watch {
 
     /// The answer is decided; what remains is to write it.
     pub(super) fn request_ends(&self) {
-        self.enter(Phase::Idle);
+        self.enter(self.at_rest());
+    }
+
+    /// The answer is one without an end.
+    pub(super) fn stream_begins(self: &Rc<Self>) -> Streaming {
+        self.is_streaming.set(true);
+        Streaming(Rc::clone(self))
+    }
+
+    /// The phase with nothing to read or to write.
+    fn at_rest(&self) -> Phase {
+        if self.is_streaming.get() { Phase::Stream } else { Phase::Idle }
     }
 
     fn has_read(&self) {
@@ -61,13 +81,41 @@ impl Watch {
 
     fn has_written(&self) {
         if self.phase.get() == Phase::Unread {
-            self.enter(Phase::Idle);
+            self.enter(self.at_rest());
+            if let Some(waker) = self.unblocked.take() {
+                waker.wake();
+            }
         }
     }
 
     fn cannot_write(&self) {
-        if matches!(self.phase.get(), Phase::Idle | Phase::Head) {
+        if matches!(self.phase.get(), Phase::Idle | Phase::Head | Phase::Stream) {
             self.enter(Phase::Unread);
+        }
+    }
+}
+
+impl Streaming {
+    /// Whether what was written waits for the client to read. Then it wakes when some of it was read.
+    pub(super) fn is_blocked(&self, context: &Context<'_>) -> bool {
+        let is_blocked = self.0.phase.get() == Phase::Unread;
+        if is_blocked {
+            self.0.unblocked.set(Some(context.waker().clone()));
+        }
+        is_blocked
+    }
+
+    /// The time, at most one sweep old.
+    pub(super) fn now(&self) -> Instant {
+        self.0.clock.get()
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.is_streaming.set(false);
+        if self.0.phase.get() == Phase::Stream {
+            self.0.enter(Phase::Idle);
         }
     }
 }
@@ -98,7 +146,9 @@ impl Patience {
     /// Begins to watch a connection.
     pub(super) fn watch(&self, socket: TcpStream) -> (Watched, Rc<Watch>) {
         let clock = Rc::clone(&self.clock);
-        let watch = Rc::new(Watch { phase: Cell::new(Phase::Idle), since: Cell::new(clock.get()), clock });
+        let (phase, since) = (Cell::new(Phase::Idle), Cell::new(clock.get()));
+        let (is_streaming, unblocked) = (Cell::new(false), Cell::new(None));
+        let watch = Rc::new(Watch { phase, since, clock, is_streaming, unblocked });
         (Watched { socket: TokioIo::new(socket), watch: Rc::clone(&watch) }, watch)
     }
 
@@ -107,8 +157,8 @@ impl Patience {
         self.connections.push((Rc::downgrade(watch), connection));
     }
 
-    /// Waits for the next tick, then ends the connections that have overstayed.
-    pub(super) async fn sweep(&mut self) {
+    /// Waits for the next tick, then ends the connections that have overstayed. Returns the time.
+    pub(super) async fn sweep(&mut self) -> Instant {
         let now = self.ticks.tick().await;
         self.clock.set(now);
         let (idle, head, unread) = (self.idle, self.head, self.unread);
@@ -118,7 +168,7 @@ impl Patience {
                 Phase::Idle => idle,
                 Phase::Head => head,
                 Phase::Unread => unread,
-                Phase::Request => return true,
+                Phase::Request | Phase::Stream => return true,
             };
             let overstayed = now.saturating_duration_since(watch.since.get()) > limit;
             if overstayed {
@@ -127,6 +177,7 @@ impl Patience {
             }
             !overstayed
         });
+        now
     }
 }
 

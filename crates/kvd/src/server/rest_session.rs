@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
+use http_body_util::Either;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,12 +18,18 @@ use kvd_engine::Engine;
 use kvd_types::{Limit, Limits, URL_BYTES_MAX};
 use kvd_wire::rest::problem::Problem;
 use kvd_wire::rest::request::{self, Operation};
+use kvd_wire::rest::response::Answer;
+use kvd_wire::rest::watch as wire_watch;
 
 use super::body::{self, Pieces};
 use super::execute::Executor;
 use super::patience::{Watch, Watched};
 use super::shared::{Shared, State};
 use super::status;
+use super::watch::{Events, Shown, Watches};
+
+/// What leaves: a body that is there, or commits as they come.
+type Outgoing = Either<Pieces, Events>;
 
 /// What all REST connections of one worker share.
 pub(super) struct Session {
@@ -30,6 +37,8 @@ pub(super) struct Session {
     shared: Arc<Shared>,
     executor: Executor,
     http: http1::Builder,
+    /// Of all its connections.
+    pub(super) watches: Watches,
     /// Problems answered so far: numbers them.
     problems: Cell<u64>,
 }
@@ -37,7 +46,8 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(index: usize, shared: Arc<Shared>) -> Session {
         let http = http_settings(&shared.limits);
-        Session { index, executor: Executor::new(&shared), shared, http, problems: Cell::new(0) }
+        let (executor, watches) = (Executor::new(&shared), Watches::default());
+        Session { index, executor, shared, http, watches, problems: Cell::new(0) }
     }
 
     /// A connection that serves requests until either side ends it.
@@ -51,7 +61,7 @@ impl Session {
             let (session, watch) = (Rc::clone(&session), Rc::clone(&watch));
             async move {
                 watch.request_begins();
-                let response = session.serve(request).await;
+                let response = session.serve(request, &watch).await;
                 watch.request_ends();
                 Ok::<_, Infallible>(response)
             }
@@ -69,41 +79,53 @@ impl Session {
         self.shared.connections[self.index].closed();
     }
 
-    async fn serve(&self, request: Request<Incoming>) -> Response<Pieces> {
+    async fn serve(&self, request: Request<Incoming>, connection: &Rc<Watch>) -> Response<Outgoing> {
         let (head, mut body) = request.into_parts();
-        let response = match self.answer(&head, &mut body).await {
+        match self.answer(&head, &mut body, connection).await {
             Ok(response) => response,
             Err(problem) => {
                 if !body.is_end_stream() {
                     tokio::task::spawn_local(body::discard(body, self.shared.limits.clone()));
                 }
-                problem.respond(&self.next_problem_id())
+                whole(problem.respond(&self.next_problem_id()))
             }
-        };
-        response.map(Pieces::new)
+        }
     }
 
-    async fn answer(&self, head: &Parts, body: &mut Incoming) -> Result<Response<Bytes>, Problem> {
+    async fn answer(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+        connection: &Rc<Watch>,
+    ) -> Result<Response<Outgoing>, Problem> {
         let shared = &*self.shared;
         shared.access.check(&head.method, &head.uri, &head.headers)?;
         let request = request::parse(&head.method, &head.uri, &head.headers, &shared.limits)?;
-        let (operation, answer) = (request.operation, request.answer);
+        let (operation, answer, transaction) = (request.operation, request.answer, request.transaction);
 
         // What is reserved for a body is held until its command is carried out.
-        match operation {
+        let response: Result<Response<Bytes>, Problem> = match operation {
+            Operation::Watch(watch) => return self.watch(watch, &answer, connection),
             Operation::Put(put) => {
                 let (value, _reserved) = body::read(body, Limit::ValueBytes, &shared.limits, &shared.inbound).await?;
-                self.executor.run(put.command(value), answer).await
+                self.executor.run(put.command(value), answer, transaction).await
             }
             Operation::Batch(batch) => {
                 let (items, _reserved) = body::read(body, Limit::BatchBytes, &shared.limits, &shared.inbound).await?;
-                self.executor.run_batch(batch, items, answer).await
+                self.executor.run_batch(batch, items, answer, transaction).await
             }
             Operation::Rollback(rollback) => {
                 let (to, _reserved) = body::read(body, Limit::BatchBytes, &shared.limits, &shared.inbound).await?;
-                self.executor.run(rollback.command(&to)?, answer).await
+                self.executor.run(rollback.command(&to)?, answer, None).await
             }
-            Operation::Run(command) => self.executor.run(command, answer).await,
+            Operation::Begin(begin) => {
+                let (mode, _reserved) = body::read(body, Limit::BatchBytes, &shared.limits, &shared.inbound).await?;
+                self.executor.begin(begin, mode, answer).await
+            }
+            Operation::Run(command) => self.executor.run(command, answer, transaction).await,
+            Operation::DeletePrefix(prefix) => self.executor.delete_prefix(prefix, answer).await,
+            Operation::Commit(id) => self.executor.commit(id, answer).await,
+            Operation::RollBack(id) => self.executor.roll_back(id, &answer),
             Operation::Stats => Ok(answer.stats(&status::stats(shared, self.engine()?))),
             Operation::Info => Ok(answer.info(&status::info(shared, self.engine()?))),
             Operation::Snapshot => {
@@ -120,7 +142,25 @@ impl Session {
                 State::Loading => Err(Problem::loading(shared.progress())),
                 State::Stopping => Err(Problem::stopping()),
             },
+        };
+        response.map(whole)
+    }
+
+    /// An answer that goes on until either side ends it.
+    fn watch(
+        &self,
+        watch: wire_watch::Watch<'_>,
+        answer: &Answer,
+        connection: &Rc<Watch>,
+    ) -> Result<Response<Outgoing>, Problem> {
+        let engine = self.engine()?;
+        let watched = engine.watch(watch.from).map_err(|gone| Problem::commits_not_kept(gone.to_string()))?;
+        let head = wire_watch::head(watched.place());
+        if answer.is_head() {
+            return Ok(whole(head.map(|()| Bytes::new())));
         }
+        let shown = Shown { filter: watch.filter.into_owned(), base64: watch.base64, epoch: engine.epoch() };
+        Ok(head.map(|()| Either::Right(self.watches.begin(watched, shown, connection.stream_begins()))))
     }
 
     /// Tells the problems of one server apart, in answers and in its log.
@@ -134,6 +174,10 @@ impl Session {
     fn engine(&self) -> Result<&Engine, Problem> {
         self.shared.engine().ok_or_else(|| Problem::loading(self.shared.progress()))
     }
+}
+
+fn whole(response: Response<Bytes>) -> Response<Outgoing> {
+    response.map(|body| Either::Left(Pieces::new(body)))
 }
 
 /// HTTP/1.1 with our limits. Hyper's own timer is off: `patience` does that.

@@ -2,8 +2,8 @@
 //! /v1/stats and /v1/info report. Knows nothing of sockets.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -13,6 +13,7 @@ use kvd_wire::rest::access::Access;
 
 use super::body::Budget;
 use super::store::Opened;
+use super::transactions::Transactions;
 use crate::config::Config;
 
 /// Shared by all threads of one server.
@@ -32,6 +33,12 @@ pub(super) struct Shared {
     pub(super) access: Access,
     /// Memory for request bodies.
     pub(super) inbound: Budget,
+    /// Those that clients hold open.
+    pub(super) transactions: Arc<Transactions>,
+    /// Time to live of what is set without one, in milliseconds.
+    pub(super) default_ttl_ms: Option<u64>,
+    /// How long the key that waited longest had been due when the last sweep found it, in milliseconds.
+    expiry_lag_ms: AtomicU64,
     /// Open connections of each worker: the listener counts up, the end of a connection down.
     pub(super) connections: Box<[Connections]>,
     /// For the uptime.
@@ -72,6 +79,9 @@ impl Shared {
             limits: config.limits.clone(),
             access: Access::new(hosts).context("http.allowed_hosts")?,
             inbound: Budget::new(config.limits.inbound_bytes_max),
+            transactions: Arc::new(Transactions::new(&config.limits)),
+            default_ttl_ms: config.default_ttl_ms,
+            expiry_lag_ms: AtomicU64::new(0),
             connections: (0..config.workers).map(|_| Connections::default()).collect(),
             started: Instant::now(),
             state: AtomicU8::new(LOADING),
@@ -99,6 +109,16 @@ impl Shared {
 
     pub(super) fn progress(&self) -> String {
         locked(&self.progress).clone()
+    }
+
+    /// A sweep is done: how far it was behind.
+    pub(super) fn set_expiry_lag_ms(&self, lag_ms: u64) {
+        self.expiry_lag_ms.store(lag_ms, Ordering::Relaxed); // no partner: a figure that stands for nothing but itself
+    }
+
+    /// How far the last sweep was behind.
+    pub(super) fn expiry_lag_ms(&self) -> u64 {
+        self.expiry_lag_ms.load(Ordering::Relaxed) // no partner, as above
     }
 
     /// Has the next snapshot made now.

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::fs;
 
 use kvd_engine::Engine;
-use kvd_wire::rest::batch::{DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer};
+use kvd_wire::rest::batch::{
+    DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer, WatchStats,
+};
 use kvd_wire::rest::problem::Problem;
 
 use super::shared::Shared;
@@ -21,7 +23,7 @@ pub(super) fn complaint(engine: &Engine) -> Option<Problem> {
 pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
     let stats = engine.stats();
     let (operations, totals) = (&stats.operations, &stats.totals);
-    let buffers = shared.inbound.used() as u64;
+    let inbound = shared.inbound.used() as u64;
     StatsAnswer {
         keys: totals.keys,
         value_bytes: totals.value_bytes,
@@ -37,16 +39,23 @@ pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
         delete_misses: operations.delete_misses,
         rejected: operations.rejected,
         expired: operations.expired,
+        expiry_lag_ms: shared.expiry_lag_ms(),
         memory: MemoryStats {
-            used: totals.memory_bytes() + buffers,
+            used: totals.memory_bytes() + inbound,
             index: totals.index_bytes,
             history: totals.history_bytes,
             retired: totals.retired_bytes,
-            buffers,
+            buffers: inbound + totals.watch_bytes,
             rss: resident_bytes(),
             ..MemoryStats::default()
         },
         connections: shared.connections_open() as u64,
+        transactions: shared.transactions.open() as u64,
+        watch: WatchStats {
+            watches: stats.watching.watches,
+            lagged: stats.watching.lagged,
+            retained_bytes: totals.watch_bytes,
+        },
         uptime_s: shared.started.elapsed().as_secs(),
         revision: stats.revision.0,
         durability: durability(shared, engine),
@@ -74,6 +83,7 @@ pub(super) fn info(shared: &Shared, engine: &Engine) -> InfoAnswer {
         epoch: engine.epoch().to_string(),
         revision: engine.revision().0,
         limits: InfoLimits { history_versions: engine.history_versions() as u64, ..InfoLimits::from(&shared.limits) },
+        default_ttl_ms: shared.default_ttl_ms,
         features: features(engine),
         uptime_s: shared.started.elapsed().as_secs(),
     }
@@ -82,7 +92,7 @@ pub(super) fn info(shared: &Shared, engine: &Engine) -> InfoAnswer {
 /// What this server can do, as it is configured.
 fn features(engine: &Engine) -> Vec<Cow<'static, str>> {
     let history = (engine.history_versions() > 0).then_some("history");
-    let always = ["batch", "cbor", "conditions", "list", "range"];
+    let always = ["batch", "cbor", "conditions", "list", "range", "transactions", "ttl", "watch"];
     always.into_iter().chain(history).map(Cow::Borrowed).collect()
 }
 

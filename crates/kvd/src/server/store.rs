@@ -57,6 +57,9 @@ pub(super) fn open(config: &Config, shared: &Shared) -> anyhow::Result<Opened> {
         limits: config.limits.clone(),
         history: config.history.versions,
         history_deleted_max: config.history.deleted_keys,
+        watch_bytes: config.watch_bytes,
+        transactions_max: config.limits.transactions_max,
+        default_ttl_ms: config.default_ttl_ms,
         ..kvd_engine::Config::default()
     };
     let Some(durability) = config.durability else {

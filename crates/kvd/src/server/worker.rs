@@ -118,7 +118,7 @@ async fn serve(
     let timeout = loop {
         tokio::select! {
             Some(connection) = incoming.recv() => serve_connection(connection, &session, &mut patience, &graceful),
-            () = patience.sweep() => {}
+            now = patience.sweep() => session.watches.sweep(now),
             timeout = &mut told_to_drain => break timeout,
         }
     };
@@ -128,7 +128,7 @@ async fn serve(
     };
     let sweeping = async {
         loop {
-            patience.sweep().await;
+            session.watches.sweep(patience.sweep().await);
         }
     };
     tokio::select! {

@@ -42,7 +42,7 @@ fn a_broken_item_is_named_and_nothing_is_applied() {
         (r#"{"key":"x","value_b64":"%%%"}"#.to_owned(), 422, "#/items/2/value_b64"),
         (r#"{"key":"x","value":1}"#.to_owned(), 422, "#/items/2/value"),
         (r#"{"key":"x","value":"v","color":"red"}"#.to_owned(), 422, "#/items/2"),
-        (r#"{"key":"x","value":"v","ttl":"30s"}"#.to_owned(), 400, "#/items/2/ttl"),
+        (r#"{"key":"x","value":"v","ttl":"30"}"#.to_owned(), 422, "#/items/2/ttl"),
         (r#"{"key":"x","value":"v","if":{"absent":true,"exists":true}}"#.to_owned(), 422, "#/items/2/if"),
         (r#"{"key":"x","value":"v","if":{"revision":9}}"#.to_owned(), 412, "#/items/2"),
         (r#"{"key":"x","value":"v","content_type":"a\nb"}"#.to_owned(), 422, "#/items/2"),

@@ -10,6 +10,51 @@ pub(crate) fn client(server: &Server) -> blocking::Client {
     blocking::Client::new(Client::new(&server.url()).unwrap()).unwrap()
 }
 
+/// A connection that stays open for many requests.
+pub(crate) struct Session(RawConnection);
+
+impl Session {
+    pub(crate) fn open(address: SocketAddr) -> Session {
+        Session(RawConnection::open(address))
+    }
+
+    /// As [`ask`].
+    pub(crate) fn ask(&mut self, head: &str, body: &[u8]) -> RawResponse {
+        self.0.send(&request(head, body));
+        if head.starts_with("HEAD ") { self.0.read_head_response() } else { self.0.read_response() }
+    }
+}
+
+/// Opens a transaction and gives the header line by which requests run in it.
+pub(crate) fn begin(address: SocketAddr, mode: &str) -> Transaction {
+    let begun = ask(address, "POST /v1/tx", format!(r#"{{"mode":"{mode}"}}"#).as_bytes());
+    assert_eq!(begun.status, 201, "{}", begun.text());
+    let id = json(&begun)["id"].as_str().unwrap().to_owned();
+    assert_eq!(begun.header("location"), Some(&*format!("/v1/tx/{id}")));
+    Transaction { address, id }
+}
+
+/// An open transaction.
+pub(crate) struct Transaction {
+    address: SocketAddr,
+    pub(crate) id: String,
+}
+
+impl Transaction {
+    /// Sends one request in it, as [`ask`].
+    pub(crate) fn ask(&self, head: &str, body: &[u8]) -> RawResponse {
+        ask(self.address, &format!("{head}\nKvd-Tx: {}\n", self.id), body)
+    }
+
+    pub(crate) fn commit(&self) -> RawResponse {
+        ask(self.address, &format!("POST /v1/tx/{}/commit", self.id), b"")
+    }
+
+    pub(crate) fn roll_back(&self) -> RawResponse {
+        ask(self.address, &format!("DELETE /v1/tx/{}", self.id), b"")
+    }
+}
+
 /// Sends one request on a connection of its own and reads the answer. `head` is the request line and the headers but for
 /// `Host` and `Content-Length`, each ended by a newline.
 pub(crate) fn ask(address: SocketAddr, head: &str, body: &[u8]) -> RawResponse {

@@ -2,11 +2,13 @@
 //! `answer_wire` to know.
 
 use bytes::Bytes;
-use kvd_types::{ContentType, Entry, Epoch, Etag, Key, ListValues, Page, PageItem, Revision, Set};
+use kvd_types::{ContentType, Entry, Etag, Key, ListValues, Page, PageItem, Revision, Set, SortedPage};
 use serde::{Deserialize, Serialize};
 
 use super::field::RevisionDef;
-use crate::rest::query::cursor_text;
+use crate::rest::path::URL_KEY_BYTES_MAX;
+use crate::rest::query::{cursor_text, sorted_cursor_text};
+use crate::rest::response::Store;
 
 /// What is known of a key's current version, besides its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct ItemMeta {
     pub etag: Etag,
     /// The value's length in bytes.
     pub size: u64,
+    /// How long it has left, in milliseconds; none for ever.
+    pub ttl_ms: Option<u64>,
     /// None stands for [`ContentType::DEFAULT`].
     pub content_type: Option<ContentType>,
 }
@@ -96,33 +100,42 @@ pub struct ListItem {
 pub struct ListAnswer {
     /// The one revision all of the page was read at.
     pub revision: Revision,
-    /// In index order, which is no order of keys. May be empty although more follow.
+    /// In index order, which is no order of keys, or sorted if that was asked for. May be empty although more follow.
     pub items: Vec<ListItem>,
+    /// With a delimiter: what other keys begin with, up to the delimiter and with it.
+    pub prefixes: Option<Vec<Key<'static>>>,
     /// What the next page is asked for with; none when the walk has ended.
     pub cursor: Option<String>,
 }
 
 impl ItemMeta {
-    fn new(epoch: Epoch, entry: &Entry) -> ItemMeta {
+    fn new(store: Store, entry: &Entry) -> ItemMeta {
         ItemMeta {
-            etag: Etag { epoch, revision: entry.revision },
+            etag: store.etag(entry.revision),
             size: entry.value.len() as u64,
+            ttl_ms: store.ttl_ms(entry),
             content_type: entry.content_type.clone(),
         }
     }
 }
 
+impl<'a> GetItem<'a> {
+    pub(super) fn new(store: Store, key: &'a Key<'_>, entry: Option<Entry>) -> GetItem<'a> {
+        let found = |entry: Entry| Found { meta: ItemMeta::new(store, &entry), value: entry.value };
+        GetItem { key: key.borrow(), found: entry.map(found) }
+    }
+}
+
 impl<'a> MultiGetAnswer<'a> {
-    pub(crate) fn new(epoch: Epoch, revision: Revision, keys: &'a [Key<'_>], entries: Vec<Option<Entry>>) -> Self {
-        let found = |entry: Entry| Found { meta: ItemMeta::new(epoch, &entry), value: entry.value };
-        let item = |(key, entry): (&'a Key<'_>, Option<Entry>)| GetItem { key: key.borrow(), found: entry.map(found) };
+    pub(crate) fn new(store: Store, revision: Revision, keys: &'a [Key<'_>], entries: Vec<Option<Entry>>) -> Self {
+        let item = |(key, entry)| GetItem::new(store, key, entry);
         MultiGetAnswer { revision, items: keys.iter().zip(entries).map(item).collect() }
     }
 }
 
 impl<'a> MultiSetAnswer<'a> {
-    pub(crate) fn new(epoch: Epoch, revision: Revision, sets: &'a [Set<'_>], created: usize, replaced: usize) -> Self {
-        let item = |set: &'a Set<'_>| SetItem { key: set.key.borrow(), etag: Etag { epoch, revision } };
+    pub(crate) fn new(store: Store, revision: Revision, sets: &'a [Set<'_>], created: usize, replaced: usize) -> Self {
+        let item = |set: &'a Set<'_>| SetItem { key: set.key.borrow(), etag: store.etag(revision) };
         MultiSetAnswer {
             revision,
             created: created as u64,
@@ -132,14 +145,48 @@ impl<'a> MultiSetAnswer<'a> {
     }
 }
 
-impl ListAnswer {
-    pub(crate) fn new(epoch: Epoch, values: ListValues, page: Page) -> ListAnswer {
+impl ListItem {
+    fn all(store: Store, values: ListValues, items: Vec<PageItem>) -> Vec<ListItem> {
         let item = |PageItem { key, entry }| ListItem {
             key,
-            meta: (values != ListValues::None).then(|| ItemMeta::new(epoch, &entry)),
+            meta: (values != ListValues::None).then(|| ItemMeta::new(store, &entry)),
             value: (values == ListValues::Full).then_some(entry.value),
         };
-        let cursor = page.cursor.as_ref().map(cursor_text);
-        ListAnswer { revision: page.revision, items: page.items.into_iter().map(item).collect(), cursor }
+        items.into_iter().map(item).collect()
     }
+}
+
+impl ListAnswer {
+    pub(crate) fn new(store: Store, values: ListValues, page: Page) -> ListAnswer {
+        let cursor = page.cursor.as_ref().map(cursor_text);
+        ListAnswer { revision: page.revision, items: ListItem::all(store, values, page.items), prefixes: None, cursor }
+    }
+
+    /// None where the next page would have to begin after a key that fits no URL.
+    pub(crate) fn sorted(
+        store: Store,
+        values: ListValues,
+        has_delimiter: bool,
+        mut page: SortedPage,
+    ) -> Option<ListAnswer> {
+        while page.after.as_ref().is_some_and(|after| after.len() > URL_KEY_BYTES_MAX) {
+            page.after = Some(drop_last(&mut page)?);
+        }
+        Some(ListAnswer {
+            revision: page.revision,
+            items: ListItem::all(store, values, page.items),
+            prefixes: has_delimiter.then_some(page.prefixes),
+            cursor: page.after.as_ref().map(sorted_cursor_text),
+        })
+    }
+}
+
+/// Leaves the last item or prefix of a page to the next one. Returns what is the last now.
+fn drop_last(page: &mut SortedPage) -> Option<Key<'static>> {
+    if page.items.last().map(|item| &item.key) > page.prefixes.last() {
+        page.items.pop();
+    } else {
+        page.prefixes.pop();
+    }
+    page.items.last().map(|item| &item.key).max(page.prefixes.last()).cloned()
 }

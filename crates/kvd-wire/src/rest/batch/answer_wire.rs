@@ -11,8 +11,12 @@ use super::answer::{
     Found, GetItem, ItemMeta, ListAnswer, ListItem, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, SetItem,
 };
 use super::codec::{InvalidMessage, decode, encode};
-use super::field::{Base64, EtagText, MediaType, Plain, pair, unpair};
+use super::commit::WatchLagged;
+use super::field::{Base64, EtagText, MediaType, Plain, PlainOrNumber, pair, present, unpair};
 use super::report::{InfoAnswer, StatsAnswer};
+use super::transaction_answer::{
+    BeginAnswer, CommitAnswer, DeletePrefixAnswer, IncrementAnswer, OpResult, TransactionAnswer, TtlAnswer,
+};
 use super::{Format, Message};
 
 #[derive(Default, Serialize, Deserialize)]
@@ -23,8 +27,10 @@ struct ItemWire<'a> {
     key_b64: Option<Base64<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     found: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted: Option<bool>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    value: Option<Plain<'a>>,
+    value: Option<PlainOrNumber<'a>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     value_b64: Option<Base64<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,11 +39,14 @@ struct ItemWire<'a> {
     etag: Option<EtagText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
+    /// `null` says that there is no expiry, where that is what was asked.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<Option<u64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<MediaType>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct AnswerWire<'a> {
     revision: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +55,11 @@ struct AnswerWire<'a> {
     replaced: Option<u64>,
     #[serde(borrow)]
     items: Vec<ItemWire<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    prefixes: Option<Vec<Plain<'a>>>,
+    /// Those that JSON can't write as text.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    prefixes_b64: Option<Vec<Base64<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<Cow<'a, str>>,
 }
@@ -62,12 +76,12 @@ impl<'a> ItemWire<'a> {
 
     fn with_meta(self, meta: &ItemMeta) -> ItemWire<'a> {
         let (size, content_type) = (Some(meta.size), Some(MediaType::new(&meta.content_type)));
-        ItemWire { size, content_type, ..self.with_version(meta.etag) }
+        ItemWire { size, ttl_ms: meta.ttl_ms.map(Some), content_type, ..self.with_version(meta.etag) }
     }
 
     fn with_value(self, bytes: &'a [u8], format: Format, base64: bool) -> ItemWire<'a> {
         let (value, value_b64) = pair(bytes, format, base64);
-        ItemWire { value, value_b64, ..self }
+        ItemWire { value: value.map(PlainOrNumber::Plain), value_b64, ..self }
     }
 
     fn of_get(item: &'a GetItem<'_>, format: Format, base64: bool) -> ItemWire<'a> {
@@ -88,13 +102,32 @@ impl<'a> ItemWire<'a> {
         item.value.iter().fold(wire, |wire, value| wire.with_value(value, format, base64))
     }
 
+    fn of_op(result: &'a OpResult<'_>, format: Format, base64: bool) -> ItemWire<'a> {
+        match result {
+            OpResult::Got(item) => ItemWire::of_get(item, format, base64),
+            OpResult::Set(item) => ItemWire::of_set(item, format),
+            OpResult::Deleted { key, deleted } => ItemWire { deleted: Some(*deleted), ..ItemWire::new(key, format) },
+            OpResult::Incremented(answer) => ItemWire::of_increment(answer, format),
+            OpResult::Appended { key, size } => ItemWire { size: Some(*size), ..ItemWire::new(key, format) },
+            OpResult::Expired { key, found, ttl_ms } => {
+                ItemWire { found: Some(*found), ttl_ms: Some(*ttl_ms), ..ItemWire::new(key, format) }
+            }
+        }
+    }
+
+    fn of_increment(answer: &'a IncrementAnswer<'_>, format: Format) -> ItemWire<'a> {
+        let value = Some(PlainOrNumber::Number(answer.value));
+        ItemWire { value, ..ItemWire::new(&answer.key, format).with_version(answer.etag) }
+    }
+
     fn take_key(&mut self) -> Result<Key<'static>, InvalidMessage> {
         let bytes = unpair((self.key.take(), self.key_b64.take())).ok_or_else(|| lacks("`key` or `key_b64`"))?;
-        Key::new(bytes.into_owned()).map_err(|why| InvalidMessage::invalid("#/items", why.to_string()))
+        key_of(bytes, "#/items")
     }
 
     fn take_value(&mut self) -> Option<Bytes> {
-        unpair((self.value.take(), self.value_b64.take())).map(|bytes| Bytes::from(bytes.into_owned()))
+        let plain = self.value.take().and_then(PlainOrNumber::plain);
+        unpair((plain, self.value_b64.take())).map(|bytes| Bytes::from(bytes.into_owned()))
     }
 
     fn etag(&self) -> Result<Etag, InvalidMessage> {
@@ -105,6 +138,7 @@ impl<'a> ItemWire<'a> {
         Ok(ItemMeta {
             etag: self.etag()?,
             size: self.size.ok_or_else(|| lacks("`size`"))?,
+            ttl_ms: self.ttl_ms.flatten(),
             content_type: self.content_type.take().and_then(MediaType::stored),
         })
     }
@@ -124,11 +158,38 @@ impl<'a> ItemWire<'a> {
         Ok(SetItem { key: self.take_key()?, etag: self.etag()? })
     }
 
+    fn into_increment(mut self) -> Result<IncrementAnswer<'static>, InvalidMessage> {
+        match self.value {
+            Some(PlainOrNumber::Number(value)) => {
+                Ok(IncrementAnswer { key: self.take_key()?, value, etag: self.etag()? })
+            }
+            _ => Err(lacks("a number as its `value`")),
+        }
+    }
+
+    /// By the fields that are there: each operation answers others.
+    fn into_op(mut self) -> Result<OpResult<'static>, InvalidMessage> {
+        if let Some(deleted) = self.deleted {
+            return Ok(OpResult::Deleted { key: self.take_key()?, deleted });
+        }
+        match (self.found, &self.etag, self.ttl_ms, self.size) {
+            (Some(found), None, Some(ttl_ms), _) => Ok(OpResult::Expired { key: self.take_key()?, found, ttl_ms }),
+            (Some(_), ..) => self.into_get().map(OpResult::Got),
+            (None, None, _, Some(size)) => Ok(OpResult::Appended { key: self.take_key()?, size }),
+            (None, ..) if self.value.is_some() => self.into_increment().map(OpResult::Incremented),
+            (None, ..) => self.into_set().map(OpResult::Set),
+        }
+    }
+
     fn into_list(mut self) -> Result<ListItem, InvalidMessage> {
         let key = self.take_key()?;
         let meta = if self.etag.is_some() { Some(self.take_meta()?) } else { None };
         Ok(ListItem { key, meta, value: self.take_value() })
     }
+}
+
+fn key_of(bytes: Cow<'_, [u8]>, place: &'static str) -> Result<Key<'static>, InvalidMessage> {
+    Key::new(bytes.into_owned()).map_err(|why| InvalidMessage::invalid(place, why.to_string()))
 }
 
 fn lacks(what: &str) -> InvalidMessage {
@@ -169,8 +230,7 @@ impl Message for ListItem {
 impl Message for MultiGetAnswer<'_> {
     fn encode(&self, format: Format, base64: bool) -> Vec<u8> {
         let items = self.items.iter().map(|item| ItemWire::of_get(item, format, base64)).collect();
-        let wire = AnswerWire { revision: self.revision.0, created: None, replaced: None, items, cursor: None };
-        encode(format, &wire)
+        encode(format, &AnswerWire { revision: self.revision.0, items, ..AnswerWire::default() })
     }
 
     fn decode(format: Format, body: &[u8]) -> Result<Self, InvalidMessage> {
@@ -184,7 +244,7 @@ impl Message for MultiSetAnswer<'_> {
     fn encode(&self, format: Format, _base64: bool) -> Vec<u8> {
         let items = self.items.iter().map(|item| ItemWire::of_set(item, format)).collect();
         let (created, replaced) = (Some(self.created), Some(self.replaced));
-        encode(format, &AnswerWire { revision: self.revision.0, created, replaced, items, cursor: None })
+        encode(format, &AnswerWire { revision: self.revision.0, created, replaced, items, ..AnswerWire::default() })
     }
 
     fn decode(format: Format, body: &[u8]) -> Result<Self, InvalidMessage> {
@@ -203,14 +263,119 @@ impl Message for ListAnswer {
     fn encode(&self, format: Format, base64: bool) -> Vec<u8> {
         let items = self.items.iter().map(|item| ItemWire::of_list(item, format, base64)).collect();
         let cursor = self.cursor.as_deref().map(Cow::Borrowed);
-        encode(format, &AnswerWire { revision: self.revision.0, created: None, replaced: None, items, cursor })
+        let (prefixes, prefixes_b64) =
+            self.prefixes.as_ref().map(|prefixes| pairs(prefixes, format)).unwrap_or_default();
+        let revision = self.revision.0;
+        encode(format, &AnswerWire { revision, items, prefixes, prefixes_b64, cursor, ..AnswerWire::default() })
     }
 
     fn decode(format: Format, body: &[u8]) -> Result<Self, InvalidMessage> {
         let wire: AnswerWire<'_> = decode(format, body)?;
         let items = wire.items.into_iter().map(ItemWire::into_list).collect::<Result<_, _>>()?;
-        Ok(ListAnswer { revision: Revision(wire.revision), items, cursor: wire.cursor.map(Cow::into_owned) })
+        let prefixes = unpairs(wire.prefixes, wire.prefixes_b64)?;
+        Ok(ListAnswer { revision: Revision(wire.revision), items, prefixes, cursor: wire.cursor.map(Cow::into_owned) })
     }
+}
+
+/// The answer to a transaction.
+#[derive(Serialize, Deserialize)]
+struct TransactionWire<'a> {
+    committed: bool,
+    branch: Branch,
+    revision: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    failed_checks: Vec<u64>,
+    #[serde(borrow)]
+    results: Vec<ItemWire<'a>>,
+}
+
+/// Which operations were carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Branch {
+    Ops,
+    Else,
+}
+
+impl Message for TransactionAnswer<'_> {
+    fn encode(&self, format: Format, base64: bool) -> Vec<u8> {
+        let committed = self.is_committed();
+        let branch = if committed { Branch::Ops } else { Branch::Else };
+        let results = self.results.iter().map(|result| ItemWire::of_op(result, format, base64)).collect();
+        let failed_checks = self.failed_checks.clone();
+        let wire = TransactionWire { committed, branch, revision: self.revision.0, failed_checks, results };
+        encode(format, &wire)
+    }
+
+    fn decode(format: Format, body: &[u8]) -> Result<Self, InvalidMessage> {
+        let wire: TransactionWire<'_> = decode(format, body)?;
+        if wire.committed != wire.failed_checks.is_empty() || wire.committed != (wire.branch == Branch::Ops) {
+            return Err(InvalidMessage::invalid("#/branch", "the answer contradicts itself"));
+        }
+        let results = wire.results.into_iter().map(ItemWire::into_op).collect::<Result<_, _>>()?;
+        let failed_checks = wire.failed_checks;
+        Ok(TransactionAnswer { revision: Revision(wire.revision), failed_checks, results })
+    }
+}
+
+impl Message for IncrementAnswer<'_> {
+    fn encode(&self, format: Format, _base64: bool) -> Vec<u8> {
+        encode(format, &ItemWire::of_increment(self, format))
+    }
+
+    fn decode(format: Format, body: &[u8]) -> Result<Self, InvalidMessage> {
+        decode::<ItemWire<'_>>(format, body)?.into_increment()
+    }
+}
+
+/// The answer to a question for an expiry: it says so when there is none.
+#[derive(Serialize, Deserialize)]
+struct TtlWire<'a> {
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    key: Option<Plain<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    key_b64: Option<Base64<'a>>,
+    ttl_ms: Option<u64>,
+    expires_at_ms: Option<u64>,
+}
+
+impl Message for TtlAnswer<'_> {
+    fn encode(&self, format: Format, _base64: bool) -> Vec<u8> {
+        let (key, key_b64) = pair(self.key.as_bytes(), format, false);
+        encode(format, &TtlWire { key, key_b64, ttl_ms: self.ttl_ms, expires_at_ms: self.expires_at_ms })
+    }
+
+    fn decode(format: Format, body: &[u8]) -> Result<Self, InvalidMessage> {
+        let TtlWire { key, key_b64, ttl_ms, expires_at_ms } = decode(format, body)?;
+        let bytes = unpair((key, key_b64)).ok_or_else(|| lacks("`key` or `key_b64`"))?;
+        Ok(TtlAnswer { key: key_of(bytes, "#/key")?, ttl_ms, expires_at_ms })
+    }
+}
+
+/// Keys that stand in two arrays, by what they can be written as.
+fn pairs<'a>(keys: &'a [Key<'_>], format: Format) -> (Option<Vec<Plain<'a>>>, Option<Vec<Base64<'a>>>) {
+    let (mut plain, mut base64) = (Vec::new(), Vec::new());
+    for key in keys {
+        let (as_it_is, encoded) = pair(key.as_bytes(), format, false);
+        plain.extend(as_it_is);
+        base64.extend(encoded);
+    }
+    (Some(plain), (!base64.is_empty()).then_some(base64))
+}
+
+/// The keys of both arrays, sorted as they were; none where there is neither.
+fn unpairs(
+    plain: Option<Vec<Plain<'_>>>,
+    base64: Option<Vec<Base64<'_>>>,
+) -> Result<Option<Vec<Key<'static>>>, InvalidMessage> {
+    if plain.is_none() && base64.is_none() {
+        return Ok(None);
+    }
+    let plain = plain.into_iter().flatten().map(Plain::into_bytes);
+    let all = plain.chain(base64.into_iter().flatten().map(Base64::into_bytes));
+    let mut keys = all.map(|bytes| key_of(bytes, "#/prefixes")).collect::<Result<Vec<_>, _>>()?;
+    keys.sort();
+    Ok(Some(keys))
 }
 
 /// Answers without keys and values are written as they are.
@@ -228,4 +393,4 @@ macro_rules! plain_messages {
     )*};
 }
 
-plain_messages!(MultiDeleteAnswer, StatsAnswer, InfoAnswer);
+plain_messages!(MultiDeleteAnswer, StatsAnswer, InfoAnswer, BeginAnswer, CommitAnswer, DeletePrefixAnswer, WatchLagged);

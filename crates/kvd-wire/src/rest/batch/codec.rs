@@ -54,7 +54,7 @@ impl From<InvalidMessage> for Problem {
     }
 }
 
-pub(super) fn encode(format: Format, message: &impl Serialize) -> Vec<u8> {
+pub(in crate::rest) fn encode(format: Format, message: &impl Serialize) -> Vec<u8> {
     match format {
         Format::Json => serde_json::to_vec(message).expect("the schema has no maps but with text for keys"),
         Format::Cbor => minicbor_serde::to_vec(message).expect("writing to memory"),

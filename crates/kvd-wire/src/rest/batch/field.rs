@@ -8,12 +8,14 @@ use std::marker::PhantomData;
 use base64::Engine as _;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::{STANDARD, STANDARD_PAD_INDIFFERENT, URL_SAFE_PAD_INDIFFERENT};
-use kvd_types::{ContentType, Etag, Revision};
+use kvd_types::{ContentType, Etag, Revision, Ttl};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Format;
+use super::request::NoBatchForm;
+use crate::rest::ttl;
 
 /// Bytes as they are: text in JSON, a byte string in CBOR (where text is understood too).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +98,65 @@ impl<'de: 'a, 'a> Deserialize<'de> for Plain<'a> {
     }
 }
 
+/// A value as it is, or one that is a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PlainOrNumber<'a> {
+    Plain(Plain<'a>),
+    Number(i64),
+}
+
+impl<'a> PlainOrNumber<'a> {
+    pub(super) fn plain(self) -> Option<Plain<'a>> {
+        match self {
+            PlainOrNumber::Plain(plain) => Some(plain),
+            PlainOrNumber::Number(_) => None,
+        }
+    }
+}
+
+impl Serialize for PlainOrNumber<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            PlainOrNumber::Plain(plain) => plain.serialize(serializer),
+            PlainOrNumber::Number(number) => serializer.serialize_i64(*number),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for PlainOrNumber<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = PlainOrNumber<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a number")
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(PlainOrNumber::Number(number))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+                i64::try_from(number).map(PlainOrNumber::Number).map_err(E::custom)
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(PlainOrNumber::Plain(Plain::Text(Cow::Borrowed(text))))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(PlainOrNumber::Plain(Plain::Text(Cow::Owned(text.to_owned()))))
+            }
+
+            fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(PlainOrNumber::Plain(Plain::Bytes(Cow::Borrowed(bytes))))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
 impl<'a> Base64<'a> {
     pub(super) fn into_bytes(self) -> Cow<'a, [u8]> {
         self.0
@@ -169,6 +230,33 @@ impl<'de> Deserialize<'de> for MediaType {
             ContentType::DEFAULT => Ok(MediaType(None)),
             _ => ContentType::new(text.as_bytes()).map(|given| MediaType(Some(given))),
         })
+    }
+}
+
+/// A time to live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TtlText(pub(super) Ttl);
+
+impl TtlText {
+    /// None for the store's default, which is asked for by saying nothing.
+    pub(super) fn of(ttl: Ttl) -> Result<Option<TtlText>, NoBatchForm> {
+        match ttl {
+            Ttl::Default => Ok(None),
+            Ttl::At(_) => Err(NoBatchForm),
+            Ttl::None | Ttl::Keep | Ttl::Ms(_) => Ok(Some(TtlText(ttl))),
+        }
+    }
+}
+
+impl Serialize for TtlText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&ttl::to_text(self.0).expect("one that can be written, by `of`"))
+    }
+}
+
+impl<'de> Deserialize<'de> for TtlText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed(deserializer, "a time to live, such as \"30s\"", |text| ttl::parse(text).map(TtlText))
     }
 }
 

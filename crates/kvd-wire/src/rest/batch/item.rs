@@ -5,13 +5,13 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use kvd_types::{Condition, Delete, Key, KeyTooLong, Limit, LimitExceeded, Revision, Set, Ttl};
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::Format;
-use super::field::{Base64, EtagText, MediaType, Plain, True, pair, present, present_object, present_value, unpair};
+use super::field::{
+    Base64, EtagText, MediaType, Plain, True, TtlText, pair, present, present_object, present_value, unpair,
+};
 use super::request::NoBatchForm;
-use crate::rest::code::UNSUPPORTED;
 use crate::rest::problem::{ItemProblem, Problem};
 
 /// Where an item stands, for the error about it.
@@ -24,11 +24,11 @@ pub(super) struct Place {
 
 impl Place {
     /// JSON pointer to the item, or with `below` (`/if`) to a part of it.
-    fn pointer(self, below: &str) -> String {
+    pub(super) fn pointer(self, below: &str) -> String {
         format!("#/{}/{}{below}", self.array, self.index)
     }
 
-    fn key<'a>(self, plain: Option<Plain<'a>>, base64: Option<Base64<'a>>) -> Result<Key<'a>, Problem> {
+    pub(super) fn key<'a>(self, plain: Option<Plain<'a>>, base64: Option<Base64<'a>>) -> Result<Key<'a>, Problem> {
         let bytes = unpair((plain, base64))
             .ok_or_else(|| Problem::invalid_item(self.pointer(""), "an item has exactly one of `key` and `key_b64`"))?;
         Key::new(bytes).map_err(|KeyTooLong { actual }| {
@@ -39,12 +39,22 @@ impl Place {
         })
     }
 
-    fn condition(self, wire: Option<ConditionWire<'_>>) -> Result<Condition, Problem> {
-        let Some(wire) = wire else { return Ok(Condition::Always) };
+    pub(super) fn value(self, plain: Option<Plain<'_>>, base64: Option<Base64<'_>>) -> Result<Bytes, Problem> {
+        unpair((plain, base64)).map(owned).ok_or_else(|| {
+            Problem::invalid_item(self.pointer(""), "this item has exactly one of `value` and `value_b64`")
+        })
+    }
+
+    pub(super) fn condition(self, wire: Option<ConditionWire<'_>>) -> Result<Condition, Problem> {
+        wire.map_or(Ok(Condition::Always), |wire| self.condition_at("/if", wire))
+    }
+
+    /// A condition whose fields stand in the map `below`.
+    pub(super) fn condition_at(self, below: &str, wire: ConditionWire<'_>) -> Result<Condition, Problem> {
         wire.into_condition().ok_or_else(|| {
             let detail =
                 "a condition has exactly one of `etag`, `revision`, `absent`, `exists`, `value` and `value_b64`";
-            Problem::invalid_item(self.pointer("/if"), detail)
+            Problem::invalid_item(self.pointer(below), detail)
         })
     }
 }
@@ -117,9 +127,8 @@ pub(super) struct SetWire<'a> {
         rename = "if"
     )]
     condition: Option<ConditionWire<'a>>,
-    /// Known only to be refused by name.
-    #[serde(default, deserialize_with = "present", skip_serializing)]
-    ttl: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    ttl: Option<TtlText>,
 }
 
 impl<'a> SetWire<'a> {
@@ -128,44 +137,39 @@ impl<'a> SetWire<'a> {
         let (value, value_b64) = pair(&set.value, format, false);
         let content_type = set.content_type.is_some().then(|| MediaType::new(&set.content_type));
         let condition = ConditionWire::of(&set.condition, format)?;
-        Ok(SetWire { key, key_b64, value, value_b64, content_type, condition, ttl: None })
+        Ok(SetWire { key, key_b64, value, value_b64, content_type, condition, ttl: TtlText::of(set.ttl)? })
     }
 
     pub(super) fn into_set(self, place: Place) -> Result<Set<'a>, Problem> {
-        if self.ttl.is_some() {
-            let error = ItemProblem { pointer: Some(place.pointer("/ttl")), ..ItemProblem::default() };
-            return Err(Problem::new(UNSUPPORTED, "`ttl` is not built in this version").with_errors(vec![error]));
-        }
         let key = place.key(self.key, self.key_b64)?;
-        let value = unpair((self.value, self.value_b64)).map(owned).ok_or_else(|| {
-            Problem::invalid_item(place.pointer(""), "an item to set has exactly one of `value` and `value_b64`")
-        })?;
+        let value = place.value(self.value, self.value_b64)?;
         let content_type = self.content_type.and_then(MediaType::stored);
-        Ok(Set { key, value, content_type, ttl: Ttl::None, condition: place.condition(self.condition)? })
+        let ttl = self.ttl.map_or(Ttl::Default, |TtlText(ttl)| ttl);
+        Ok(Set { key, value, content_type, ttl, condition: place.condition(self.condition)? })
     }
 }
 
 /// What must be true of a key for its write to happen. One of the fields is there.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct ConditionWire<'a> {
+pub(super) struct ConditionWire<'a> {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    etag: Option<EtagText>,
+    pub(super) etag: Option<EtagText>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    revision: Option<u64>,
+    pub(super) revision: Option<u64>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    absent: Option<True>,
+    pub(super) absent: Option<True>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    exists: Option<True>,
+    pub(super) exists: Option<True>,
     #[serde(borrow, default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
-    value: Option<Plain<'a>>,
+    pub(super) value: Option<Plain<'a>>,
     #[serde(borrow, default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    value_b64: Option<Base64<'a>>,
+    pub(super) value_b64: Option<Base64<'a>>,
 }
 
 impl<'a> ConditionWire<'a> {
     /// None for no condition.
-    fn of(condition: &'a Condition, format: Format) -> Result<Option<ConditionWire<'a>>, NoBatchForm> {
+    pub(super) fn of(condition: &'a Condition, format: Format) -> Result<Option<ConditionWire<'a>>, NoBatchForm> {
         let mut wire = ConditionWire::default();
         match condition {
             Condition::Always => return Ok(None),

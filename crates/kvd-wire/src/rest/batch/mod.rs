@@ -4,35 +4,51 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `request` | the bodies that `/v1/mget`, `/v1/mset`, `/v1/mdelete` take |
-//! | `answer`, `answer_wire` | what they and the list answer |
+//! | `transaction` | those of `/v1/txn` and `/v1/tx` |
+//! | `answer`, `answer_wire` | what batches and lists answer |
+//! | `transaction_answer` | what transactions, and the single keys that have documents, answer |
 //! | `history` | what `/v1/history` answers, and `/v1/rollback` takes |
+//! | `commit` | what one event of `/v1/watch` holds |
 //! | `report` | `/v1/stats` and `/v1/info` |
 //! | `refusal` | problems |
 //! | `item`, `field` | their items, and what single fields hold: bytes as they are or in base64, entity tags ... |
+//! | `bounded` | arrays of at most so many items |
 //! | `codec`, `cbor` | schema to bytes and back, and where in a body an error is |
 
 mod answer;
 mod answer_wire;
+mod bounded;
 mod cbor;
 mod codec;
+mod commit;
 mod field;
 mod history;
 mod item;
 mod refusal;
 mod report;
 mod request;
+mod transaction;
+mod transaction_answer;
 
 pub use answer::{
     Found, GetItem, ItemMeta, ListAnswer, ListItem, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, SetItem,
 };
 pub use codec::InvalidMessage;
+pub use commit::{WatchCommit, WatchEvent, WatchLagged};
 pub use history::{HistoryAnswer, encode_rollback};
-pub use report::{DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer};
+pub use report::{DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer, WatchStats};
 pub use request::{BatchRequest, NoBatchForm, encode_request};
+pub use transaction::encode_begin;
+pub use transaction_answer::{
+    BeginAnswer, CommitAnswer, DeletePrefixAnswer, IncrementAnswer, OpResult, TransactionAnswer, TtlAnswer,
+};
 
+pub(super) use codec::encode;
+pub(super) use commit::EventWire;
 pub(super) use history::decode_rollback;
 pub(super) use refusal::encode_problem;
 pub(super) use request::{Bounds, Verb, decode_request};
+pub(super) use transaction::{CHECKS, ELSE, OPS, decode_begin};
 
 /// The two spellings of the one schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

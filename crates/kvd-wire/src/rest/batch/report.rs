@@ -39,6 +39,8 @@ pub struct StatsAnswer {
     pub connections: u64,
     /// Open transactions.
     pub transactions: u64,
+    /// Who watches.
+    pub watch: WatchStats,
     /// Since the process started.
     pub uptime_s: u64,
     /// The newest commit.
@@ -60,6 +62,17 @@ pub struct OperationStats {
     pub total: u64,
 }
 
+/// Who watches commits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchStats {
+    /// Open watches.
+    pub watches: u64,
+    /// Watches that were too slow, and lost their place.
+    pub lagged: u64,
+    /// Bytes of the commits that are kept for them.
+    pub retained_bytes: u64,
+}
+
 /// Where memory goes, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryStats {
@@ -73,7 +86,7 @@ pub struct MemoryStats {
     pub history: u64,
     /// Removed, waiting for their last reader.
     pub retired: u64,
-    /// Requests and answers under way.
+    /// Requests and answers under way, and commits kept for who watches.
     pub buffers: u64,
     /// The process's resident set, as the system tells it; null where it doesn't.
     pub rss: Option<u64>,
@@ -111,6 +124,8 @@ pub struct InfoAnswer {
     pub revision: u64,
     /// The limits in force.
     pub limits: InfoLimits,
+    /// Time to live of what is set without one; null for ever.
+    pub default_ttl_ms: Option<u64>,
     /// What this server can do beyond the plain routes, by name.
     pub features: Vec<Cow<'static, str>>,
     /// Since the process started.
@@ -124,13 +139,18 @@ pub struct InfoLimits {
     pub key_bytes_max: u64,
     pub value_bytes_max: u64,
     pub batch_items_max: u64,
+    pub transaction_ops_max: u64,
     pub batch_bytes_max: u64,
     pub inbound_bytes_max: u64,
     pub header_bytes_max: u64,
     pub url_bytes_max: u64,
     pub connections_max: u64,
+    pub transactions_max: u64,
+    pub transactions_bytes_max: u64,
     pub list_items_default: u64,
     pub list_items_max: u64,
+    pub transaction_idle_timeout_ms: u64,
+    pub transaction_age_max_ms: u64,
     pub header_timeout_ms: u64,
     pub body_idle_timeout_ms: u64,
     pub keep_alive_timeout_ms: u64,
@@ -145,13 +165,18 @@ impl From<&Limits> for InfoLimits {
             key_bytes_max: limits.key_bytes_max as u64,
             value_bytes_max: limits.value_bytes_max as u64,
             batch_items_max: limits.batch_items_max as u64,
+            transaction_ops_max: limits.transaction_ops_max as u64,
             batch_bytes_max: limits.batch_bytes_max as u64,
             inbound_bytes_max: limits.inbound_bytes_max as u64,
             header_bytes_max: limits.header_bytes_max as u64,
             url_bytes_max: URL_BYTES_MAX as u64,
             connections_max: limits.connections_max as u64,
+            transactions_max: limits.transactions_max as u64,
+            transactions_bytes_max: limits.transactions_bytes_max as u64,
             list_items_default: LIST_ITEMS_DEFAULT as u64,
             list_items_max: LIST_ITEMS_MAX as u64,
+            transaction_idle_timeout_ms: limits.transaction_idle_timeout.as_millis() as u64,
+            transaction_age_max_ms: limits.transaction_age_max.as_millis() as u64,
             header_timeout_ms: limits.header_timeout.as_millis() as u64,
             body_idle_timeout_ms: limits.body_idle_timeout.as_millis() as u64,
             keep_alive_timeout_ms: limits.keep_alive_timeout.as_millis() as u64,

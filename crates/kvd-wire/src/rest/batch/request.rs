@@ -1,19 +1,22 @@
-//! The bodies of `/v1/mget`, `/v1/mset` and `/v1/mdelete` to commands and back. Unknown fields are refused, and the number of
-//! items is held while they are read. Whether a key or value is too long, or comes twice, is for the store to say.
+//! The bodies of `/v1/mget`, `/v1/mset` and `/v1/mdelete` to commands and back; those of transactions are `transaction`'s.
+//! Unknown fields are refused, and the number of items is held while they are read. Whether a key or value is too long, or
+//! comes twice, is for the store to say.
 
-use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 
-use kvd_types::{Command, Delete, Key, Limit, LimitExceeded, Limits, Set};
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use kvd_types::{Command, Delete, Key, Limit, Limits, OnFailure, Set, Transaction};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::Format;
+use super::bounded::{Room, once};
 use super::codec::{decode_seed, encode};
 use super::field::{Object, Plain};
 use super::item::{KeyWire, Place, SetWire};
+use super::transaction;
 use crate::rest::problem::Problem;
+use crate::rest::transaction::Mode;
 
 /// What a batch does with its items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,24 +24,26 @@ pub(crate) enum Verb {
     Get,
     Set,
     Delete,
+    Transact,
 }
 
 /// A command as a batch: what to POST where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchRequest {
-    /// `/v1/mget`, `/v1/mset` or `/v1/mdelete`.
+    /// `/v1/mget`, `/v1/mset`, `/v1/mdelete` or `/v1/txn`.
     pub path: &'static str,
     /// In the format that was asked for.
     pub body: Vec<u8>,
 }
 
-/// The command has no batch form: a list, anything about old versions, or a condition that only headers can express (several
-/// tags, or none of some).
+/// The command has no batch form: a list, anything about old versions, an absolute expiry, or a condition that only headers can
+/// express (several tags, or none of some).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this command can't be written as a batch")]
 pub struct NoBatchForm;
 
-/// A get, set or delete as a batch; one of a single key becomes a batch of one.
+/// A get, set or delete as a batch, one of a single key as a batch of one; what changes a key by a rule, and transactions, as a
+/// transaction.
 ///
 /// # Errors
 /// [`NoBatchForm`].
@@ -50,8 +55,22 @@ pub fn encode_request(command: &Command<'_>, format: Format) -> Result<BatchRequ
         Command::MultiSet { sets } => ("/v1/mset", set_body(sets, format)?),
         Command::Delete(delete) => ("/v1/mdelete", delete_body(std::slice::from_ref(delete), false, format)?),
         Command::MultiDelete { deletes, require_all } => ("/v1/mdelete", delete_body(deletes, *require_all, format)?),
-        Command::List(_) | Command::Clear => return Err(NoBatchForm),
-        Command::GetAt { .. } | Command::History { .. } | Command::Rollback(_) => return Err(NoBatchForm),
+        Command::Modify(_) => {
+            let commands = std::slice::from_ref(command);
+            ("/v1/txn", transaction::encode(Mode::ReadWrite, &[], commands, None, format)?)
+        }
+        Command::Transaction(Transaction { checks, commands, otherwise, on_failure: OnFailure::Abort }) => {
+            ("/v1/txn", transaction::encode(Mode::ReadWrite, checks, commands, otherwise.as_deref(), format)?)
+        }
+        Command::Transaction(Transaction { on_failure: OnFailure::Continue, .. })
+        | Command::Peek { .. }
+        | Command::Transfer(_)
+        | Command::List(_)
+        | Command::ListSorted(_)
+        | Command::GetAt { .. }
+        | Command::History { .. }
+        | Command::Rollback(_)
+        | Command::Clear => return Err(NoBatchForm),
     };
     Ok(BatchRequest { path, body })
 }
@@ -83,13 +102,18 @@ struct BodyWire<T> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     items_max: usize,
+    pub(super) ops_max: usize,
     /// For the error about a key that is longer than any configuration allows.
-    key_bytes_max: usize,
+    pub(super) key_bytes_max: usize,
 }
 
 impl From<&Limits> for Bounds {
     fn from(limits: &Limits) -> Bounds {
-        Bounds { items_max: limits.batch_items_max, key_bytes_max: limits.key_bytes_max }
+        Bounds {
+            items_max: limits.batch_items_max,
+            ops_max: limits.transaction_ops_max,
+            key_bytes_max: limits.key_bytes_max,
+        }
     }
 }
 
@@ -100,6 +124,9 @@ pub(crate) fn decode_request(
     body: &[u8],
     bounds: Bounds,
 ) -> Result<(Command<'_>, &'static str), Problem> {
+    if verb == Verb::Transact {
+        return Ok((transaction::decode(format, body, bounds)?, transaction::OPS));
+    }
     if verb == Verb::Set {
         let sets =
             convert(bounds, "items", decode_sets(format, body, bounds)?, |Object(item), place| item.into_set(place))?;
@@ -120,7 +147,7 @@ pub(crate) fn decode_request(
     Ok((command, array))
 }
 
-fn convert<W, T>(
+pub(super) fn convert<W, T>(
     bounds: Bounds,
     array: &'static str,
     items: Vec<W>,
@@ -160,26 +187,12 @@ struct Body<'b, T> {
 }
 
 fn decode_body<'b, T: Deserialize<'b>>(format: Format, body: &'b [u8], bounds: Bounds) -> Result<Body<'b, T>, Problem> {
-    let exceeded = Cell::new(false);
-    let room = Room { items_max: bounds.items_max, exceeded: &exceeded };
-    decode_seed(format, body, || BodySeed { room, items: PhantomData }).map_err(|why| {
-        if exceeded.get() {
-            let max = bounds.items_max as u64;
-            return LimitExceeded { limit: Limit::BatchItems, max, actual: None, item: None }.into();
-        }
-        Problem::from(why)
-    })
-}
-
-/// How many items an array may have. Serde's errors are only text, so that this one is noted beside them.
-#[derive(Clone, Copy)]
-struct Room<'r> {
-    items_max: usize,
-    exceeded: &'r Cell<bool>,
+    let room = Room::new(Limit::BatchItems, bounds.items_max);
+    decode_seed(format, body, || BodySeed { room: &room, items: PhantomData }).map_err(|why| room.refusal(why))
 }
 
 struct BodySeed<'r, T> {
-    room: Room<'r>,
+    room: &'r Room,
     items: PhantomData<T>,
 }
 
@@ -210,59 +223,11 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for BodySeed<'_, T> {
         let mut body = Body { items: None, keys: None, require_all: None };
         while let Some(field) = map.next_key()? {
             match field {
-                Field::Items => once(&mut body.items, "items", map.next_value_seed(ArraySeed::of(self.room))?)?,
-                Field::Keys => once(&mut body.keys, "keys", map.next_value_seed(ArraySeed::of(self.room))?)?,
+                Field::Items => once(&mut body.items, "items", map.next_value_seed(self.room.array())?)?,
+                Field::Keys => once(&mut body.keys, "keys", map.next_value_seed(self.room.array())?)?,
                 Field::RequireAll => once(&mut body.require_all, "require_all", map.next_value()?)?,
             }
         }
         Ok(body)
-    }
-}
-
-fn once<T, E: Error>(slot: &mut Option<T>, name: &'static str, value: T) -> Result<(), E> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(E::duplicate_field(name)),
-    }
-}
-
-/// An array of at most so many items.
-struct ArraySeed<'r, T> {
-    room: Room<'r>,
-    items: PhantomData<T>,
-}
-
-impl<'r, T> ArraySeed<'r, T> {
-    fn of(room: Room<'r>) -> Self {
-        ArraySeed { room, items: PhantomData }
-    }
-}
-
-impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for ArraySeed<'_, T> {
-    type Value = Vec<T>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ArraySeed<'_, T> {
-    type Value = Vec<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Vec<T>, A::Error> {
-        // Grows as items come: the length that CBOR announces is only a claim.
-        let mut items = Vec::new();
-        while let Some(item) = array.next_element()? {
-            if items.len() == self.room.items_max {
-                self.room.exceeded.set(true);
-                return Err(A::Error::custom("too many items"));
-            }
-            items.push(item);
-        }
-        Ok(items)
     }
 }

@@ -1,11 +1,13 @@
-//! Every command and flag with its help: what can be typed. Knows nothing of what it means or how it is carried out.
+//! Every command with its help: what can be typed; `arguments` has what each takes. Knows nothing of what it means or how it is
+//! carried out.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+mod arguments;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::words::{KeyWords, OneKeyWords, PairWords};
+pub(crate) use arguments::{
+    Append, Condition, Delete, Expire, FileFormat, Incr, Keys, List, OneKey, Pairs, Set, Tx, Txn, Watch,
+};
 
 /// Set, get and delete keys of a kvd server.
 #[derive(Debug, Parser)]
@@ -22,6 +24,9 @@ Examples:
   kvcli set key1=val,key2=123,key3=xyz   all three or none
   kvcli get key1,key2,key3
   kvcli delete key1,key2
+  kvcli incr visits                      a counter that any number of clients may add to
+  kvcli set session=abc --ttl 30m        goes by itself
+  kvcli txn transfer.txt                 many operations and checks as one: see `kvcli txn --help`
   kvcli stats
   kvcli set -k notes/today --value-file today.txt
   kvcli get -k notes/today > copy.txt
@@ -35,6 +40,10 @@ pub(crate) struct Global {
     /// Where the server is [default: $KVD_URL, else the `listen` of kvd.toml, else http://127.0.0.1:7480]
     #[arg(long, global = true, value_name = "URL", help_heading = "Everywhere")]
     pub(crate) url: Option<String>,
+
+    /// Run inside this interactive transaction [default: $KVD_TX]: see `kvcli tx --help`
+    #[arg(long, global = true, value_name = "ID", help_heading = "Everywhere")]
+    pub(crate) tx: Option<String>,
 
     /// How results are written to standard output
     #[arg(
@@ -102,7 +111,9 @@ Examples:
   kvcli set -F logo=logo.png -F icon=icon.png
   kvcli set -k a --value 1 -k b --value-file b.bin
   kvcli get a,b | kvcli set --from - --format tsv
-  kvcli set lock=me --if-absent              only if nobody has it"
+  kvcli get a,b -o ndjson | kvcli set --from - --format ndjson
+  kvcli set lock=me --if-absent --ttl 30s    only if nobody has it, and not for ever
+  kvcli set state=new --get                  and print what it was"
     )]
     Set(Set),
 
@@ -111,7 +122,8 @@ Examples:
 Examples:
   kvcli delete key1,key2
   kvcli delete -k 'a,b'
-  kvcli delete --require key1,key2       both or none")]
+  kvcli delete --require key1,key2       both or none
+  kvcli delete --prefix tmp/ --yes       all that begin with it; asks without --yes")]
     Delete(Delete),
 
     /// Tell whether keys are there
@@ -123,15 +135,67 @@ Examples:
   kvcli exists a,b,c")]
     Exists(Keys),
 
+    /// Add to a decimal value, and print the sum
+    ///
+    /// A key that is missing counts as 0. However many clients do so at once, nothing is lost.
+    #[command(
+        override_usage = "kvcli incr [OPTIONS] KEY [BY]\n       kvcli incr [OPTIONS] -k KEY [BY]",
+        after_help = "\
+Examples:
+  kvcli incr visits
+  kvcli incr stock -5
+  kvcli incr -k 'a,b' 10"
+    )]
+    Incr(Incr),
+
+    /// Add to the end of a value, and print its new length
+    ///
+    /// A key that is missing counts as empty.
+    #[command(
+        override_usage = "kvcli append [OPTIONS] KEY VALUE|-\n       kvcli append [OPTIONS] -k KEY --value VALUE",
+        after_help = r"Examples:
+  kvcli append log 'started\n'
+  date | kvcli append log -
+  kvcli append -k log --value 'as it is, without escapes'"
+    )]
+    Append(Append),
+
+    /// Tell when a value goes by itself
+    ///
+    /// On a terminal as people say it; piped the milliseconds that are left, or `none`.
+    #[command(after_help = "\
+Examples:
+  kvcli ttl session
+  kvcli ttl session --json")]
+    Ttl(OneKey),
+
+    /// Have a value go by itself after a time
+    #[command(
+        override_usage = "kvcli expire [OPTIONS] KEY DURATION\n       kvcli expire [OPTIONS] -k KEY DURATION",
+        after_help = "\
+Examples:
+  kvcli expire session 30m
+  kvcli expire -k 'a,b' 500ms"
+    )]
+    Expire(Expire),
+
+    /// Have a value stay that was to go by itself
+    #[command(after_help = "\
+Examples:
+  kvcli persist session")]
+    Persist(OneKey),
+
     /// List the keys, or those that begin with PREFIX
     ///
-    /// In no order. A key that is there all the time is listed once, whatever else changes meanwhile.
+    /// In no order, unless --sort or --delimiter is given. A key that is there all the time is listed once, whatever else
+    /// changes meanwhile.
     #[command(
         visible_alias = "ls",
         after_help = "\
 Examples:
   kvcli list
-  kvcli list user: | sort
+  kvcli list user: --sort
+  kvcli list photos/ --delimiter /           what is in that folder, and its folders
   kvcli list -0 | xargs -0 -n 1 kvcli head -k"
     )]
     List(List),
@@ -141,7 +205,55 @@ Examples:
 Examples:
   kvcli head user:1
   kvcli head -k a/b --json")]
-    Head(Head),
+    Head(OneKey),
+
+    /// Carry out a script of operations, all of them or none
+    ///
+    /// A line is what would be typed behind `kvcli`, in quotes as in a shell; # begins a comment. The operations are set, get,
+    /// delete, incr, append, expire and persist. `check` lines come first and must all hold; if one does not, what follows `else`
+    /// is done instead, or nothing, and the exit code is 5.
+    #[command(after_help = r"A script:
+  check stock revision 41        others: absent, exists, value TEXT, etag TAG
+  incr stock -1
+  set 'order/7=2 apples' --ttl 30d
+  get stock
+  else
+  get stock
+
+Examples:
+  kvcli txn order.txt
+  printf 'incr a -5
+incr b 5
+' | kvcli txn
+  kvcli txn --json <<< 'get a,b'")]
+    Txn(Txn),
+
+    /// Begin, commit or roll back an interactive transaction
+    ///
+    /// Commands with its id, in --tx or KVD_TX, see one revision and what they themselves have written; others see it when it is
+    /// committed. Nothing is locked: when another commit has changed what was read, `commit` fails with exit code 5, nothing has
+    /// happened, and the transaction is to be begun again.
+    #[command(after_help = "\
+Examples:
+  export KVD_TX=$(kvcli tx begin)
+  balance=$(kvcli get balance)
+  kvcli set balance=$((balance - 10))
+  kvcli tx commit")]
+    Tx {
+        #[command(subcommand)]
+        command: Tx,
+    },
+
+    /// Print changes of keys as they happen
+    ///
+    /// Until interrupted; goes on by itself when the connection breaks. Piped it is a line for each change: revision, operation,
+    /// key and value, with tabs between them.
+    #[command(after_help = "\
+Examples:
+  kvcli watch
+  kvcli watch order/
+  kvcli watch order/ --from 41 -o ndjson")]
+    Watch(Watch),
 
     /// Print the server's counters and sizes
     #[command(
@@ -179,104 +291,9 @@ Examples:
     Info,
 }
 
-/// Keys of a command.
-#[derive(Debug, Args)]
-pub(crate) struct Keys {
-    #[command(flatten)]
-    pub(crate) words: KeyWords,
-
-    /// Read keys from a file, exactly one a line, without escapes; - is standard input
-    #[arg(long, value_name = "FILE")]
-    pub(crate) keys_from: Option<PathBuf>,
-
-    /// The keys in that file end with a NUL byte instead of a newline
-    #[arg(short = '0', long = "null", requires = "keys_from")]
-    pub(crate) null: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Delete {
-    #[command(flatten)]
-    pub(crate) keys: Keys,
-
-    /// Delete nothing and exit with 1 if any of the keys is missing
-    #[arg(long)]
-    pub(crate) require: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Head {
-    #[command(flatten)]
-    pub(crate) words: OneKeyWords,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct List {
-    /// Only keys that begin with this; escapes as in other arguments: \, \= \\ \n \t \xHH
-    pub(crate) prefix: Option<OsString>,
-
-    /// End each key with a NUL byte instead of a newline, without escapes
-    #[arg(short = '0', long = "null", conflicts_with_all = ["output", "json"])]
-    pub(crate) null: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Set {
-    #[command(flatten)]
-    pub(crate) words: PairWords,
-
-    /// Read pairs from a file; - is standard input
-    #[arg(long, value_name = "FILE", requires = "format")]
-    pub(crate) from: Option<PathBuf>,
-
-    /// What that file holds
-    #[arg(long, value_name = "FORMAT", value_enum, requires = "from")]
-    pub(crate) format: Option<FileFormat>,
-
-    #[command(flatten)]
-    pub(crate) condition: Condition,
-
-    /// Stored with each value that names none of its own, and given back with it
-    #[arg(long, value_name = "TYPE")]
-    pub(crate) content_type: Option<String>,
-
-    /// Print what would be set, and send nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-}
-
-/// Judged for each pair that has no condition of its own, in the same instant as the change.
-#[derive(Debug, Args)]
-#[group(multiple = false)]
-pub(crate) struct Condition {
-    /// Only if no key has a value yet
-    #[arg(long)]
-    pub(crate) if_absent: bool,
-
-    /// Only if every key has a value already
-    #[arg(long)]
-    pub(crate) if_exists: bool,
-
-    /// Only if every key's revision is this one
-    #[arg(long, value_name = "N")]
-    pub(crate) if_revision: Option<u64>,
-}
-
-/// What a file of pairs holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum FileFormat {
-    /// A line each: key, tab, value, escapes \t \n \r \\ \xHH, as `get` prints them
-    Tsv,
-    /// The body of /v1/mset: {"items":[{"key":"a","value":"1"}]}
-    Json,
-    /// An item of that body a line: {"key":"a","value":"1"}
-    Ndjson,
-    /// The same body in CBOR
-    Cbor,
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt as _;
 
     use clap::CommandFactory as _;
@@ -300,7 +317,7 @@ mod tests {
         let line = "set a=1 -k -k --value --value --json b=2 -f c=3 -F d=- -- -e=5";
         let Command::Set(set) = parse(line).unwrap().command else { panic!("not a set") };
         let words: Vec<_> =
-            set.words.0.iter().map(|word| (word.form, std::str::from_utf8(&word.text).unwrap())).collect();
+            set.pairs.words.0.iter().map(|word| (word.form, std::str::from_utf8(&word.text).unwrap())).collect();
         let expected = [
             (Form::Pairs, "a=1"),
             (Form::Key, "-k"),
@@ -316,7 +333,7 @@ mod tests {
     #[test]
     fn a_lone_dash_is_a_word_and_words_are_any_bytes() {
         let Command::Set(set) = parse("put key -").unwrap().command else { panic!("not a set") };
-        assert_eq!(set.words.0[1], Word { form: Form::Pairs, text: b"-".to_vec() });
+        assert_eq!(set.pairs.words.0[1], Word { form: Form::Pairs, text: b"-".to_vec() });
         let line = [&b"kvcli"[..], b"get", b"a\xff", b"-k", b"\xfe"].map(|word| OsString::from_vec(word.to_vec()));
         let Command::Get(keys) = Cli::try_parse_from(line).unwrap().command else { panic!("not a get") };
         let texts: Vec<_> = keys.words.0.iter().map(|word| &word.text[..]).collect();
@@ -332,21 +349,53 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_unknown() {
-        for line in
-            ["incr n", "append k v", "ttl k", "expire k 1s", "txn", "watch", "shell", "export", "import -", "history k"]
-        {
+        for line in ["shell", "export", "import -", "completions bash"] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidSubcommand, "{line}");
         }
-        for line in ["set a=1 --ttl 1s", "set a=1 --get", "stats --watch", "delete --prefix a", "ping --profile p"] {
+        for line in ["stats --watch", "ping --profile p"] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::UnknownArgument, "{line}");
         }
     }
 
     #[test]
+    fn numbers_below_zero_are_no_flags() {
+        let Command::Incr(incr) = parse("incr n -5 --json").unwrap().command else { panic!("not an incr") };
+        let texts: Vec<_> = incr.words.0.iter().map(|word| (word.form, &word.text[..])).collect();
+        assert_eq!(texts, [(Form::KeyBy, &b"n"[..]), (Form::KeyBy, b"-5")]);
+        assert!(parse("incr n -x").is_err());
+    }
+
+    #[test]
+    fn a_revision_is_refused_in_our_own_words() {
+        for line in ["set a=1 --if-revision x", "watch --from 1.5"] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains("a revision is a whole number") || error.contains("unexpected argument"), "{error}");
+            assert!(!error.contains("invalid digit"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_time_to_live_is_checked_where_it_is_typed() {
+        let error = parse("set a=1 --ttl 30").unwrap_err().to_string();
+        assert!(error.contains("'30'") && error.contains("ms s m h d"), "{error}");
+        let Command::Set(set) = parse("set a=1 --ttl 30s").unwrap().command else { panic!("not a set") };
+        assert_eq!(set.pairs.ttl, Some(kvd_types::Ttl::Ms(30_000)));
+    }
+
+    #[test]
     fn flags_that_exclude_each_other_are_refused_together() {
-        for line in ["set a=1 --if-absent --if-exists", "get a --json -o raw", "list -0 --json", "list -0 -o tsv"] {
+        for line in [
+            "set a=1 --if-absent --if-exists",
+            "set a=1 --get --dry-run",
+            "get a --json -o raw",
+            "list -0 --json",
+            "list -0 -o tsv",
+            "delete a --prefix b",
+            "delete --all --prefix b",
+            "delete --prefix b --require",
+        ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{line}");
         }

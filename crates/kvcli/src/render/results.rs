@@ -1,0 +1,127 @@
+//! What the operations of a transaction came to; for people in columns, for programs between tabs.
+
+use std::io::{self, Write};
+
+use comfy_table::{Cell, ContentArrangement, Row};
+use kvd_client::{Key, OpResult};
+
+use super::{duration_ms, preview, table};
+use crate::escape::escape;
+
+/// The word of an operation, its key, and what it came to as programs read it; none for a key that is missing.
+fn outcome<'r>(result: &'r OpResult<'_>) -> (&'static str, &'r Key<'r>, Option<String>) {
+    match result {
+        OpResult::Got(item) => ("get", &item.key, item.found.as_ref().map(|found| escape(&found.value))),
+        OpResult::Set(item) => ("set", &item.key, Some(item.etag.revision.to_string())),
+        OpResult::Deleted { key, deleted } => ("delete", key, deleted.then(|| "deleted".to_owned())),
+        OpResult::Incremented(answer) => ("incr", &answer.key, Some(answer.value.to_string())),
+        OpResult::Appended { key, size } => ("append", key, Some(size.to_string())),
+        OpResult::Expired { key, found, ttl_ms } => {
+            let left = ttl_ms.map_or("none".to_owned(), |ms| ms.to_string());
+            ("expire", key, found.then_some(left))
+        }
+    }
+}
+
+/// Operation, key and what it came to, between tabs; of a missing key only the first two.
+pub(crate) fn results_tsv(out: &mut impl Write, results: &[OpResult<'_>]) -> io::Result<()> {
+    for result in results {
+        let (op, key, told) = outcome(result);
+        write!(out, "{op}\t{}", escape(key.as_bytes()))?;
+        match told {
+            Some(told) => writeln!(out, "\t{told}")?,
+            None => writeln!(out)?,
+        }
+    }
+    Ok(())
+}
+
+/// The values that were read, back to back.
+pub(crate) fn results_raw(out: &mut impl Write, results: &[OpResult<'_>]) -> io::Result<()> {
+    for result in results {
+        if let OpResult::Got(item) = result
+            && let Some(found) = &item.found
+        {
+            out.write_all(&found.value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same for people.
+pub(crate) fn results_table(out: &mut impl Write, width: Option<u16>, results: &[OpResult<'_>]) -> io::Result<()> {
+    let mut table = table(["operation", "key", "result"]);
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    for result in results {
+        let (op, key, told) = outcome(result);
+        let told = match (result, told) {
+            (_, None) => "(missing)".to_owned(),
+            (OpResult::Got(item), Some(_)) => {
+                item.found.as_ref().map(|found| preview(&found.value)).unwrap_or_default()
+            }
+            (OpResult::Set(_), Some(revision)) => format!("revision {revision}"),
+            (OpResult::Appended { .. }, Some(size)) => format!("{size} bytes"),
+            (OpResult::Expired { ttl_ms: Some(ms), .. }, Some(_)) => format!("goes in {}", duration_ms(*ms)),
+            (OpResult::Expired { .. }, Some(_)) => "stays".to_owned(),
+            (_, Some(told)) => told,
+        };
+        let mut row = Row::from([Cell::new(op), Cell::new(escape(key.as_bytes())), Cell::new(told)]);
+        row.max_height(1);
+        table.add_row(row);
+    }
+    writeln!(out, "{}", table.trim_fmt())
+}
+
+#[cfg(test)]
+mod tests {
+    use kvd_client::{Epoch, Etag, Found, GetItem, IncrementAnswer, ItemMeta, Revision, SetItem};
+
+    use super::*;
+
+    fn shown(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
+        write(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn key(key: &'static str) -> Key<'static> {
+        Key::new(key.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn every_operation_has_its_line() {
+        let etag = Etag { epoch: Epoch(1), revision: Revision(59) };
+        let meta = ItemMeta { etag, size: 3, ttl_ms: None, content_type: None };
+        let results = [
+            OpResult::Set(SetItem { key: key("a"), etag }),
+            OpResult::Got(GetItem { key: key("b"), found: Some(Found { meta, value: "x\ty".into() }) }),
+            OpResult::Got(GetItem { key: key("c"), found: None }),
+            OpResult::Deleted { key: key("d"), deleted: true },
+            OpResult::Deleted { key: key("e"), deleted: false },
+            OpResult::Incremented(IncrementAnswer { key: key("n"), value: -5, etag }),
+            OpResult::Appended { key: key("l"), size: 7 },
+            OpResult::Expired { key: key("t"), found: true, ttl_ms: Some(90_000) },
+            OpResult::Expired { key: key("u"), found: true, ttl_ms: None },
+        ];
+        assert_eq!(
+            shown(|out| results_tsv(out, &results)),
+            "set\ta\t59\nget\tb\tx\\ty\nget\tc\ndelete\td\tdeleted\ndelete\te\nincr\tn\t-5\nappend\tl\t7\n\
+             expire\tt\t90000\nexpire\tu\tnone\n"
+        );
+        assert_eq!(shown(|out| results_raw(out, &results)), "x\ty");
+        let table = shown(|out| results_table(out, Some(60), &results));
+        for line in [
+            " set        a    revision 59",
+            " get        b    x\\ty",
+            " get        c    (missing)",
+            " delete     d    deleted",
+            " append     l    7 bytes",
+            " expire     t    goes in 1m 30s",
+            " expire     u    stays",
+        ] {
+            assert!(table.contains(line), "{line:?} is not in\n{table}");
+        }
+    }
+}
