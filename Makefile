@@ -9,7 +9,7 @@ BIN := $(TARGET_DIR)/release
 DATA := ./data
 
 .DEFAULT_GOAL := build
-.PHONY: build run stop test models loom shuttle crash asan valgrind tree check fix bench bench-alloc bench-http bench-durable install uninstall clean help
+.PHONY: build run stop test test-clients models loom shuttle crash asan valgrind tree check fix bench bench-alloc bench-http bench-durable bench-eviction install uninstall clean help
 
 build: ## Build kvd and kvcli for use
 	$(CARGO) build --release --locked -p kvd -p kvcli
@@ -44,6 +44,11 @@ test: ## Run all tests; needs nothing but cargo
 		set -x; $(CARGO) test --locked --workspace --all-targets; \
 	fi
 	$(CARGO) test --locked --workspace --doc
+
+# Not part of `make test`, which needs nothing but cargo.
+test-clients: ## Run redis-cli, redis-py and redis-benchmark against the server; installs what is missing
+	$(CARGO) build --locked -p kvd
+	$(CARGO) --locked xtask test-clients --bin-dir $(TARGET_DIR)/debug
 
 # Each checker has a build of its own, since it brings its own locks and atomics.
 models: loom shuttle ## Check the engine's concurrency under model checkers: loom and shuttle
@@ -113,6 +118,9 @@ bench-http: build ## Compare HTTP with fasthttp; installs it from Debian's packa
 
 bench-durable: build ## Compare durability with redis-server; installs it from Debian's packages; takes 9 minutes, 6 GiB and a quiet machine
 	$(CARGO) run --release --locked -p kvd-bench -- durable --bin-dir $(BIN)
+
+bench-eviction: ## Compare hit ratios with exact LRU, the optimum and redis-server; installs it from Debian's packages; takes 10 minutes
+	$(CARGO) run --release --locked -p kvd-bench -- eviction
 
 install: build ## Install kvd and kvcli into $(DESTDIR)$(PREFIX)/bin
 	install -d $(DESTDIR)$(PREFIX)/bin

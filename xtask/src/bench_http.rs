@@ -4,7 +4,6 @@
 
 mod answer;
 mod load;
-mod packages;
 mod report;
 mod server;
 
@@ -15,9 +14,13 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use procfs::Current;
 
+use crate::packages;
 use load::Load;
 use report::{Report, Run};
 use server::Server;
+
+/// The other side's tools: Go, fasthttp's source and wrk.
+const PACKAGES: [&str; 4] = ["golang-go", "golang-github-valyala-fasthttp-dev", "wrk", "util-linux"];
 
 /// Enough for a map to matter, few enough to stay in the cache: what is measured is HTTP, not memory.
 const KEYS: usize = 10_000;
@@ -56,7 +59,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     ensure!(options.server_cpu != options.client_cpu, "--server-cpu and --client-cpu must differ");
     ensure!(options.rounds > 0 && options.seconds > 0, "--rounds and --seconds must be at least 1");
-    packages::install_missing()?;
+    packages::install_missing(&PACKAGES, "the comparison needs")?;
     let load_before = procfs::LoadAverage::current()?.one;
     if load_before > LOAD_QUIET_MAX {
         anstream::eprintln!("warning: the machine is busy (load average {load_before}); the figures will be noisy");

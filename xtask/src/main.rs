@@ -2,6 +2,8 @@
 //! the Makefile names the commands that people type.
 
 mod bench_http;
+mod packages;
+mod test_clients;
 mod tidy;
 
 use std::process::ExitCode;
@@ -17,12 +19,15 @@ enum Command {
     Tidy,
     /// Measure kvd's HTTP beside fasthttp, the engine under Fiber.
     BenchHttp(bench_http::Options),
+    /// Run clients of Redis against kvd: redis-cli, redis-py, redis-benchmark.
+    TestClients(test_clients::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Tidy => tidy::run(),
         Command::BenchHttp(options) => bench_http::run(&options),
+        Command::TestClients(options) => test_clients::run(&options),
     };
     result.unwrap_or_else(|error| {
         anstream::eprintln!("error: {error:#}");

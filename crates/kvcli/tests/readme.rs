@@ -45,6 +45,7 @@ fn run(command: &str, server: &Server, directory: &Path) -> String {
     let path = env::join_paths(std::iter::once(programs).chain(env::split_paths(&path))).expect("no colon in PATH");
     let mut shell = Command::new("sh");
     let command = command.replace("127.0.0.1:7480", &server.address().to_string());
+    let command = command.replace("redis-cli -p 6679", &format!("redis-cli -p {}", server.resp_address().port()));
     shell.arg("-c").arg(command).current_dir(directory);
     shell.env("PATH", path).env("KVD_URL", server.url()).env("NO_COLOR", "1").env("TERM", "dumb");
     on_terminal(shell)
@@ -81,8 +82,9 @@ fn every_console_block_of_the_readme_shows_what_it_says() {
     symlink(binary("kvcli"), directory.path().join("kvcli")).unwrap();
     let mut wrong = String::new();
     for Example { line, command, expected } in &examples {
-        if command.starts_with("curl ") && !is_installed("curl") {
-            eprintln!("README.md:{line}: not tried, since curl is not installed: {command}");
+        let needs = ["curl", "redis-cli"].into_iter().find(|program| command.starts_with(&format!("{program} ")));
+        if let Some(program) = needs.filter(|program| !is_installed(program)) {
+            eprintln!("README.md:{line}: not tried, since {program} is not installed: {command}");
             continue;
         }
         let shown = run(command, &server, directory.path());

@@ -26,6 +26,9 @@ pub(crate) enum Command {
     Allocators(AllocatorOptions),
     /// Measure what durability costs, beside redis-server in turns; writes raw data and the report
     Durable(DurableOptions),
+    /// Count which share of requests is answered from a cache of a given size, beside exact LRU, the optimum and redis-server;
+    /// writes raw data and the report
+    Eviction(EvictionOptions),
     /// Write the report again from the raw data, without measuring
     Report(Paths),
 }
@@ -186,6 +189,27 @@ pub(crate) struct DurableOptions {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) key_rounds: u32,
     /// Measure kvd alone
+    #[arg(long)]
+    pub(crate) without_redis: bool,
+    #[command(flatten)]
+    pub(crate) paths: Paths,
+}
+
+#[derive(Clone, Args)]
+pub(crate) struct EvictionOptions {
+    /// Memory of each cache, in bytes
+    #[arg(long, default_value_t = 32 << 20, value_parser = clap::value_parser!(u64).range(1 << 20..))]
+    pub(crate) memory_bytes: u64,
+    /// Keys that the popular ones are drawn from
+    #[arg(long, value_parser = count, default_value = "2m")]
+    pub(crate) keys: usize,
+    /// Requests of each kind of traffic
+    #[arg(long, value_parser = count, default_value = "8m")]
+    pub(crate) requests: usize,
+    /// Length of the values
+    #[arg(long, default_value_t = 64, value_parser = value_bytes)]
+    pub(crate) value_bytes: usize,
+    /// Leave redis-server out
     #[arg(long)]
     pub(crate) without_redis: bool,
     #[command(flatten)]

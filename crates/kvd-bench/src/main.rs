@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Memory(options) => scenarios::memory(&options),
         Command::Allocators(options) => scenarios::allocators(&options),
         Command::Durable(options) => scenarios::durable(&options),
+        Command::Eviction(options) => scenarios::eviction(&options),
         Command::Report(paths) => report::write(&paths),
     };
     match result {

@@ -175,7 +175,37 @@ pub(crate) struct Gets {
     pub(crate) longest_us: f64,
 }
 
+/// What `kvd-bench eviction` writes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EvictionResults {
+    pub(crate) machine: Machine,
+    pub(crate) command: String,
+    /// Each server's version.
+    pub(crate) servers: BTreeMap<String, String>,
+    /// Of each cache.
+    pub(crate) memory_bytes: u64,
+    pub(crate) keys: usize,
+    pub(crate) requests: usize,
+    pub(crate) value_bytes: usize,
+    pub(crate) ratios: Vec<HitRatio>,
+}
+
+/// One cache under one kind of traffic.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct HitRatio {
+    pub(crate) trace: String,
+    pub(crate) cache: String,
+    /// That it held at the end.
+    pub(crate) keys: u64,
+    /// Of the requests after the warm-up.
+    pub(crate) hit_ratio: f64,
+}
+
 impl Paths {
+    pub(crate) fn eviction(&self) -> PathBuf {
+        self.raw("eviction.json")
+    }
+
     pub(crate) fn durable(&self) -> PathBuf {
         self.raw("durable.json")
     }

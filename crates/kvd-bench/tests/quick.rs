@@ -113,6 +113,35 @@ fn durability_is_measured_on_the_real_server() {
 }
 
 #[test]
+fn hit_ratios_are_counted_of_every_kind_of_traffic() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().join("BENCHMARKS.md");
+    let assert = bench()
+        .args(["eviction", "--without-redis", "--memory-bytes", "1048576", "--keys", "50k", "--requests", "200k"])
+        .arg("--raw-dir")
+        .arg(directory.path())
+        .arg("--report")
+        .arg(&report)
+        .assert();
+    assert.success();
+    let results: Value = serde_json::from_slice(&fs::read(directory.path().join("eviction.json")).unwrap()).unwrap();
+    let ratios = results["ratios"].as_array().unwrap();
+    // kvd and LRU under seven kinds of traffic; the optimum is known where all values have one size.
+    assert_eq!(ratios.len(), 7 * 2 + 6);
+    for ratio in ratios {
+        // LRU has nothing of a loop that it can't hold.
+        let is_loop_of_lru = ratio["cache"] == "LRU" && ratio["trace"].as_str().unwrap().starts_with("a loop");
+        let hit_ratio = ratio["hit_ratio"].as_f64().unwrap();
+        assert!((0.0..1.0).contains(&hit_ratio) && (hit_ratio > 0.1) != is_loop_of_lru, "{ratio}");
+        assert!(ratio["keys"].as_u64().unwrap() > 0, "{ratio}");
+    }
+    let text = fs::read_to_string(&report).unwrap();
+    for row in ["| traffic | kvd | LRU | optimum |", "| Zipf 0.99 | "] {
+        assert!(text.contains(row), "{row}: {text}");
+    }
+}
+
+#[test]
 fn a_report_without_data_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let assert = bench().args(["report", "--raw-dir"]).arg(directory.path()).assert();

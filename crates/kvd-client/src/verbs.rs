@@ -7,7 +7,8 @@ use kvd_types::{Command, Condition, ExpiryCondition, Key, Modify, Revision, Rule
 use kvd_wire::rest::batch::encode_begin;
 use kvd_wire::rest::path::{self, KeyForm};
 use kvd_wire::rest::transaction::{self, Mode, TransactionId};
-use kvd_wire::rest::{query, ttl};
+use kvd_wire::rest::ttl;
+use kvd_wire::rest::watch::{Filter, Watch};
 
 use crate::Error;
 use crate::request::{BATCH_FORMAT, OneKey, bodiless, many, post};
@@ -61,8 +62,10 @@ pub(crate) fn abandon(id: TransactionId) -> Outgoing {
 
 /// Changes as they happen, from a revision on or behind the last one seen.
 pub(crate) fn watch(prefix: &[u8], from: Option<Revision>, last_seen: Option<Revision>) -> Result<Outgoing, Error> {
-    let url = Uri::try_from(query::for_watch(prefix, from.filter(|_| last_seen.is_none())));
-    let mut request = bodiless(Method::GET, url.map_err(|_| Error::PrefixTooLong { prefix_bytes: prefix.len() })?);
+    let too_long = || Error::PrefixTooLong { prefix_bytes: prefix.len() };
+    let filter = Filter::Prefix(Key::new(prefix).map_err(|_| too_long())?);
+    let watch = Watch { filter, from: from.filter(|_| last_seen.is_none()), base64: false };
+    let mut request = bodiless(Method::GET, Uri::try_from(watch.url()).map_err(|_| too_long())?);
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
     if let Some(revision) = last_seen {
         request.headers_mut().insert(LAST_EVENT_ID, HeaderValue::from(revision.0));

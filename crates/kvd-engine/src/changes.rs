@@ -21,6 +21,7 @@ use kvd_types::{Effect, Revision};
 
 use crate::engine::{Engine, Store};
 use crate::planted::{self, Bug};
+use crate::sequence::Batch;
 use crate::stats::Watching;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
@@ -206,6 +207,7 @@ pub(crate) fn relay(store: &Store) -> usize {
     // Taken before SEQ: who comes at the same time must not come between.
     let kept = lock(&store.changes.kept);
     let (sealed, batches) = store.sequence.seal();
+    store.sequence.note_unqueued(batches.iter().map(Batch::memory_bytes).sum());
     store.sequence.make_visible(sealed);
     let count = batches.len();
     if count > 0 {

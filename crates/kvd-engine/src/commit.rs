@@ -170,6 +170,7 @@ fn try_one<'c>(
     };
     let time_ms = store.version_time(now_ms);
     let (change, expires_at_ms) = (mutation.change(key.as_bytes(), time_ms), mutation.expires_at_ms());
+    current.note_use(&change, hashed, &mut worker.uses);
     let batch = store.sequence.queues().then(|| batch(time_ms, &[mutation.effect(key)], reservation));
     let (ends_at_ms, is_queued) = (current.ends_at_ms(), batch.is_some());
     let premise = Premise { store, root, guard: &guard, ends_at_ms, is_queued };
@@ -266,6 +267,7 @@ fn try_many<'c>(
     let mut targets: Vec<(Target<'_>, Option<u64>)> = Vec::with_capacity(mutations.len());
     for (at, mutation) in mutations {
         let (change, expires_at_ms) = (mutation.change(keys[at].as_bytes(), time_ms), mutation.expires_at_ms());
+        current[at].note_use(&change, hashed[at], &mut worker.uses);
         if is_queued && !is_forgotten(&mutation) {
             effects.push(mutation.effect(keys[at]));
         }
@@ -388,9 +390,13 @@ fn replace_wrongly(
     (revision, gone)
 }
 
-/// A mistake to be planted: the journal is not told of what the sweep removes.
+/// Mistakes to be planted: the journal is not told of what the sweep removes, or of what makes room.
 fn is_forgotten(mutation: &Mutation<'_>) -> bool {
-    planted::is_at_disk(Bug::SweepNotJournalled) && matches!(mutation, Mutation::Delete(Reason::Expired))
+    match mutation {
+        Mutation::Delete(Reason::Expired) => planted::is_at_disk(Bug::SweepNotJournalled),
+        Mutation::Delete(Reason::Evicted) => planted::is_at_disk(Bug::EvictionNotJournalled),
+        _ => false,
+    }
 }
 
 /// A commit as the journal and who watches have it, encoded before it has a revision.

@@ -6,6 +6,7 @@ use crate::index::{Change, Depth, Hashed, Home, Index, Past, Root, Target, Versi
 use crate::planted::{self, Bug};
 use crate::reclaim::Guard;
 use crate::sequence::Delta;
+use crate::uses::Uses;
 
 /// A key's state before a commit.
 pub(crate) struct Current<'g> {
@@ -41,6 +42,13 @@ impl<'g> Current<'g> {
     /// When what was judged alive goes by itself.
     pub(crate) fn ends_at_ms(&self) -> Option<u64> {
         self.alive?.record.expires_at_ms()
+    }
+
+    /// An overwrite is a use of its key. A new key was asked for before, if someone uses it, and is not counted twice.
+    pub(crate) fn note_use(&self, change: &Change, key: Hashed<'_>, uses: &mut Uses) {
+        if self.alive.is_some() && matches!(change, Change::Put(_)) {
+            uses.note(key.fast());
+        }
     }
 
     /// What `change` does to the sizes here. By what is stored, not by what the reply says: an expired key counts until it is

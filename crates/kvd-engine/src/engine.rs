@@ -3,12 +3,14 @@
 
 use std::sync::{Arc, OnceLock};
 
-use kvd_types::{Command, Epoch, Error, Limits, Reply, Revision};
+use kvd_types::{Command, Cursor, Epoch, Error, Limits, Reply, Revision};
 
+use crate::buffers::Buffers;
 use crate::changes::Changes;
+use crate::evict::{Eviction, MemoryPolicy};
 use crate::flusher::Journal;
 use crate::history::History;
-use crate::index::{Index, ReadPoints, Shape};
+use crate::index::{Index, Newest, ReadPoints, Shape};
 use crate::read::Found;
 use crate::reclaim::{Collector, Reader, Trash};
 use crate::sequence::{Batch, PINS_AT_FIRST, Sequence, Visibility};
@@ -16,8 +18,9 @@ use crate::settle::Settling;
 use crate::stats::{Counters, Registry, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::transaction::{Update, View};
+use crate::uses::Uses;
 use crate::waiting::Waiting;
-use crate::{clear, expire, history, one_shot, read, room, sorted, write};
+use crate::{clear, expire, history, one_shot, own_writes, read, room, sorted, write};
 
 /// Of the memory limit, the part that commits kept for who watches may take.
 const WATCH_SHARE: u64 = 8;
@@ -45,9 +48,14 @@ pub struct Config {
     pub history: usize,
     /// The history of a deleted key is kept until so many keys were deleted after it.
     pub history_deleted_max: usize,
-    /// Most bytes of memory; writes that bring more are refused, whatever they replace. What a write adds to the index, and what
-    /// others bring at the same moment, may exceed it by some kilobytes.
+    /// Most bytes of memory, for everything that [`Totals::memory_bytes`](crate::Totals::memory_bytes) counts. What a write adds
+    /// to the index, what others bring at the same moment, and what a worker has retired and not handed over yet (256 KiB at
+    /// most, and one thing more) may exceed it. Data that takes an eighth more is not loaded.
     pub memory_bytes_max: u64,
+    /// What happens to a write that brings more, whatever it replaces.
+    pub memory_policy: MemoryPolicy,
+    /// What surrounds the store and is inside its limit.
+    pub buffers: Buffers,
     /// Most transactions at one time; what commands read at a revision for the length of one call is not counted.
     pub transactions_max: usize,
     /// Most buckets of a segment of the index, 1 to 63; few make tests meet splits earlier.
@@ -68,6 +76,8 @@ impl Default for Config {
             history: 0,
             history_deleted_max: 100_000,
             memory_bytes_max: u64::MAX,
+            memory_policy: MemoryPolicy::Reject,
+            buffers: Buffers::default(),
             transactions_max: 1_024,
             segment_buckets_max: 63,
         }
@@ -96,6 +106,9 @@ pub(crate) struct Store {
     /// The newest commits, for who watches.
     pub(crate) changes: Changes,
     pub(crate) memory_bytes_max: u64,
+    pub(crate) eviction: Eviction,
+    /// Memory outside of the store that its limit counts.
+    pub(crate) buffers: Buffers,
     /// What open updates remember, in bytes. Each adds what it learns, and takes it away at its end. The standard library's also
     /// under a model checker: it orders nothing, and would only multiply the schedules.
     pub(crate) transactions_bytes: std::sync::atomic::AtomicU64,
@@ -114,6 +127,8 @@ pub(crate) struct Store {
 pub struct Worker {
     store: Arc<Store>,
     pub(crate) counters: Counters,
+    /// What it has used of late, where keys are evicted.
+    pub(crate) uses: Uses,
     pub(crate) reader: Reader,
     pub(crate) trash: Trash,
     /// Room for the read points of a commit, so that none is allocated inside SEQ.
@@ -133,7 +148,16 @@ impl Worker {
 impl Engine {
     /// Opens an empty store.
     pub fn open(config: Config) -> Engine {
-        let index = Index::new(Shape { buckets_max: config.segment_buckets_max }, config.hash_key);
+        Engine::with(config, None)
+    }
+
+    /// An empty store that is to be loaded, and will have so many keys at least.
+    pub(crate) fn to_load(config: Config, keys: u64) -> Engine {
+        Engine::with(config, Some(keys))
+    }
+
+    fn with(config: Config, to_load: Option<u64>) -> Engine {
+        let index = Index::new(Shape { buckets_max: config.segment_buckets_max }, config.hash_key, to_load);
         let walks = Epoch(config.epoch.0 ^ index.hash(b"").fast() as u32);
         Engine(Arc::new(Store {
             index,
@@ -148,6 +172,8 @@ impl Engine {
             waiting: Waiting::default(),
             changes: Changes::new(config.watch_bytes.min(config.memory_bytes_max / WATCH_SHARE)),
             memory_bytes_max: config.memory_bytes_max,
+            eviction: Eviction::new(config.memory_policy),
+            buffers: config.buffers,
             transactions_bytes: std::sync::atomic::AtomicU64::new(0),
             default_ttl_ms: config.default_ttl_ms,
             sweep_from: AtomicU64::new(0),
@@ -160,10 +186,10 @@ impl Engine {
     /// A worker of this engine. What it counted stays in the engine's statistics when it is dropped.
     pub fn worker(&self) -> Worker {
         let (reader, trash) = self.0.collector.join();
-        let counters = self.0.registry.counters();
+        let (counters, uses) = (self.0.registry.counters(), self.0.eviction.join());
         let points = ReadPoints { points: Vec::with_capacity(PINS_AT_FIRST + 2), ..ReadPoints::default() };
         let position = Revision(0);
-        Worker { store: Arc::clone(&self.0), counters, reader, trash, points, position }
+        Worker { store: Arc::clone(&self.0), counters, uses, reader, trash, points, position }
     }
 
     /// The store, for who brings no worker.
@@ -193,20 +219,38 @@ impl Engine {
         result
     }
 
-    /// Carries out many commands in order, each by itself, and hands each answer out when it is there. What they need of memory
-    /// is asked for ahead, which makes short ones faster than one by one.
+    /// Carries out many commands of one client in order, each by itself, and hands each answer out with its position when it is
+    /// there. What they need of memory is asked for ahead, which makes short ones faster than one by one.
+    ///
+    /// `unanswered` is the highest position of this client's earlier answers that have not left. A client sees its own writes: a
+    /// get, a peek or a multi-get behind one that readers don't see yet looks at the newest commit. A list does not.
     pub fn execute_batch(
         &self,
         worker: &mut Worker,
         commands: &[Command<'_>],
-        mut answer: impl FnMut(usize, Result<Reply, Error>),
+        mut unanswered: Revision,
+        mut answer: impl FnMut(usize, Result<Reply, Error>, Revision),
     ) {
         for (chunk, some) in commands.chunks(read::BATCH_KEYS).enumerate() {
             read::prefetch(self.store(worker), worker, some.iter().filter_map(Command::single_key));
             for (at, command) in some.iter().enumerate() {
-                answer(chunk * read::BATCH_KEYS + at, self.execute(worker, command));
+                let result = match own_writes::needed(self.revision(), unanswered, command) {
+                    false => self.execute(worker, command),
+                    true => own_writes::read(command, |transaction| self.execute(worker, transaction)),
+                };
+                unanswered = unanswered.max(worker.position);
+                answer(chunk * read::BATCH_KEYS + at, result, worker.position);
             }
         }
+        worker.position = unanswered;
+    }
+
+    /// Where a walk begins that is to see the keys from this hash on, in the order that the newest commit has. Hashes are spread
+    /// evenly over the numbers of 64 bits.
+    pub fn cursor_at(&self, worker: &mut Worker, next_hash: u64) -> Cursor {
+        let store = self.store(worker);
+        let is_keyed = store.index.is_keyed(Newest, &worker.reader.pin());
+        Cursor { epoch: store.walks, next_hash, is_keyed }
     }
 
     /// Looks a key up and shows what it holds, without copying or allocating. `take` must be short, since nothing that others
@@ -247,6 +291,11 @@ impl Engine {
         self.0.sequence.tick(now_ms);
     }
 
+    /// Whether any key has ever been given an expiry: without, it is of no use to move the time often.
+    pub fn has_expiries(&self) -> bool {
+        self.0.index.has_expiries()
+    }
+
     /// Removes keys whose time has come, in at most `segments` segments of the index. Returns how long the one that waited
     /// longest had been due, in milliseconds. While keys move to another table, some may be passed over until they have moved.
     pub fn sweep(&self, worker: &mut Worker, segments: usize) -> u64 {
@@ -255,8 +304,9 @@ impl Engine {
         lag_ms
     }
 
-    /// Frees what can be freed: retired memory, large values among it, and versions that nobody reads any more. A slice of some
-    /// tens of milliseconds, for a thread that serves no one. Returns whether there may be more.
+    /// Frees what can be freed: retired memory, large values among it, and versions that nobody reads any more; where keys are
+    /// evicted, evicts before writers have to. A slice of some tens of milliseconds, for a thread that serves no one, which calls
+    /// it several times a second. Returns whether there may be more.
     pub fn maintain(&self, worker: &mut Worker) -> bool {
         room::maintain(self.store(worker), worker)
     }
@@ -271,7 +321,9 @@ impl Engine {
     /// For who takes what is queued: ends a group of commits and takes what is queued, in order of revision. The revision is that
     /// of the last one.
     pub fn seal(&self) -> (Revision, Vec<Batch>) {
-        self.0.sequence.seal()
+        let (sealed, batches) = self.0.sequence.seal();
+        self.0.sequence.note_unqueued(batches.iter().map(Batch::memory_bytes).sum());
+        (sealed, batches)
     }
 
     /// For who takes what is queued: what was sealed up to `revision` is on disk. Readers see it from now on.
@@ -288,6 +340,9 @@ impl Engine {
         totals.index_bytes = self.0.index.bytes(&guard);
         totals.history_bytes = self.0.index.held_bytes(&guard);
         totals.retired_bytes = self.0.collector.retired_bytes();
+        totals.queue_bytes = self.0.sequence.queue_bytes();
+        totals.frequency_bytes = self.0.eviction.bytes();
+        totals.buffer_bytes = self.0.buffers.bytes();
         totals.watch_bytes = self.0.changes.bytes();
         totals.transactions_bytes = self.0.transactions_bytes();
         let (operations, rekeyed) = (self.0.registry.sum(), self.0.index.rekeyed());
@@ -302,6 +357,12 @@ impl Engine {
     /// Older versions kept of each key; 0 where no history is kept.
     pub fn history_versions(&self) -> usize {
         self.0.depth().older
+    }
+
+    /// Most bytes of memory, and what happens to a write that brings more; none without a limit.
+    pub fn memory_limit(&self) -> Option<(u64, MemoryPolicy)> {
+        let max = self.0.memory_bytes_max;
+        (max != u64::MAX).then(|| (max, self.0.eviction.policy()))
     }
 
     /// The store's time, in milliseconds since 1970.
@@ -366,10 +427,7 @@ fn run(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Repl
 fn run_other(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
     match command {
         Command::Get { .. } => unreachable!("carried out by who calls"),
-        Command::Peek { key } => {
-            let (entry, revision) = read::peek(store, worker, key);
-            Ok(Reply::Got { entry, revision })
-        }
+        Command::Peek { key } => Ok(read::peek(store, worker, key)),
         Command::MultiGet { keys, require_all } => read::multi_get(store, worker, keys, *require_all),
         Command::List(list) => read::list(store, worker, list),
         Command::ListSorted(list) => sorted::list(store, worker, list),

@@ -107,7 +107,10 @@ impl Journal {
             let time =
                 if planted::is_at_disk(Bug::TimeNotJournalled) { 0 } else { store.sequence.now_ms().max(now_ms) };
             end.is_marked = false;
-            appended = end.writer.append(batches.into_iter().map(into_journal).collect(), time)?;
+            let memory_bytes = batches.iter().map(Batch::memory_bytes).sum();
+            let result = end.writer.append(batches.into_iter().map(into_journal).collect(), time);
+            store.sequence.note_unqueued(memory_bytes);
+            appended = result?;
         }
         if planted::is_at_disk(Bug::WatchedBeforeSync) {
             store.changes.add(std::mem::take(&mut appended));
@@ -199,6 +202,19 @@ pub(crate) fn reserve(store: &Store, size: BatchSize, purpose: Purpose) -> Resul
         // What it finds, a failure too, the next look at the room shows.
         let _ = journal.round(store, store.sequence.now_ms(), must_sync);
     }
+}
+
+/// Brings what was committed to the journal, and to the disk where readers wait for that: so that what is kept until then can go.
+/// Returns false where that is for someone else to do, who takes what is queued.
+///
+/// # Errors
+/// The store takes no commit any more.
+pub(crate) fn catch_up(store: &Store) -> Result<bool, Error> {
+    let Some(journal) = store.durable.get() else { return Ok(store.sequence.shows_at_once()) };
+    let must_sync = !store.sequence.shows_at_once();
+    // What it finds, the next line shows.
+    let _ = journal.round(store, store.sequence.now_ms(), must_sync);
+    store.check_writable().map(|()| true)
 }
 
 impl Engine {

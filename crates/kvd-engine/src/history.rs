@@ -39,7 +39,7 @@ pub(crate) struct History {
     deleted_max: usize,
     /// Keys that were deleted, by revision and hash, the oldest first. One that is back, or was cleared, does no harm.
     deleted: Mutex<BinaryHeap<Reverse<(u64, u64)>>>,
-    /// What was loaded is known from here on. Stored before anyone reads.
+    /// What was loaded is known from here on. Raised before anyone reads.
     begin: AtomicU64,
     /// Revisions that may have been given and lost. Set before anyone reads.
     jumps: OnceLock<Vec<Jump>>,
@@ -50,9 +50,13 @@ impl History {
         History { deleted_max, ..History::default() }
     }
 
-    /// The store begins with a past that is known from `begin` on.
-    pub(crate) fn resume(&self, begin: Revision, mut jumps: Vec<Jump>) {
-        self.begin.store(begin.0, Ordering::Relaxed); // nobody else knows the store yet
+    /// While a store is loaded: its past is not known before `begin`.
+    pub(crate) fn begin_at(&self, begin: Revision) {
+        self.begin.fetch_max(begin.0, Ordering::Relaxed); // nobody reads it yet
+    }
+
+    /// The store goes on after these jumps.
+    pub(crate) fn resume(&self, mut jumps: Vec<Jump>) {
         jumps.drain(..jumps.len().saturating_sub(JUMPS_MAX));
         assert!(self.jumps.set(jumps).is_ok(), "a store is loaded once");
     }
@@ -94,7 +98,7 @@ impl Store {
 
     /// From which revision on keys without a version are known to have had none.
     pub(crate) fn history_begin(&self, depth: Depth, cleared: Revision) -> Revision {
-        let loaded = self.history.begin.load(Ordering::Relaxed); // stored before anyone reads
+        let loaded = self.history.begin.load(Ordering::Relaxed); // raised before anyone reads
         Revision(loaded.max(depth.forgotten)).max(cleared)
     }
 

@@ -97,6 +97,12 @@
 //! command has which. Snapshots walk the index while it is in use ([`SnapshotRun`]); with the journal's tail they are one
 //! revision.
 //!
+//! # Memory
+//!
+//! A write asks for room before it has locked anything (`room` has the order in which it is looked for). Where keys are evicted,
+//! that is a commit of its own, before the write's: a delete with the reason [`kvd_types::Reason::Evicted`]. Which keys go is
+//! told by how often they were used (`evict`), and a get leaves that on its worker's own lines (`uses`).
+//!
 //! # Watching
 //!
 //! [`Engine::watch`] shows every commit from a place on, in order, as far as readers see it. The rounds of the flusher hand on
@@ -116,21 +122,26 @@
 //! A pin is one plain store to a line of the worker's own; how that can be enough without a fence is told in `reclaim`. Epoch
 //! pins last one call; transactions hold read points, which keep versions of what changes but no epoch.
 
+mod buffers;
 mod changes;
 mod clear;
 mod commit;
 mod current;
 mod duplicates;
 mod engine;
+mod evict;
 mod expire;
 mod flusher;
+mod frequency;
 mod history;
 mod index;
 mod judge;
+mod load;
 mod moment;
 mod mutation;
 mod one_shot;
 mod overlay;
+mod own_writes;
 mod planted;
 mod read;
 mod reclaim;
@@ -145,13 +156,17 @@ mod sorted;
 mod stats;
 mod sync;
 mod transaction;
+mod uses;
 mod waiting;
 mod walk;
 mod write;
 
+pub use buffers::Buffers;
 pub use changes::{Change, NotKept, Watch};
 pub use engine::{Config, Engine, Worker};
+pub use evict::MemoryPolicy;
 pub use flusher::Durability;
+pub use index::SHARED_BYTES;
 pub use kvd_journal::Place;
 pub use read::Found;
 pub use recover::Loading;

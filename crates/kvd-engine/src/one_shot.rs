@@ -5,7 +5,7 @@
 //! The keys of both branches are locked, since which of them is taken shows only then. Without a change there is no commit, and
 //! what was read is the newest state all the same: nobody could change it in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kvd_types::{
     Check, Command, Entry, Error, ItemFailure, Key, Modify, OnFailure, Reply, Revision, Rule, Transaction, Transfer,
@@ -49,11 +49,12 @@ fn run(store: &Store, worker: &mut Worker, transaction: &Transaction<'_>) -> Res
     let Transaction { checks, commands, otherwise, on_failure } = transaction;
     let named = Named::by(transaction)?;
     let seen = planted::is(Bug::ChecksBeforeLock).then(|| {
-        let current: Vec<_> = checks.iter().map(|check| read::peek(store, worker, &check.key).0).collect();
+        let current: Vec<_> = checks.iter().map(|check| read::too_early(store, worker, &check.key)).collect();
         judge::failures(checks.iter().map(|check| &check.condition), current.iter().map(Option::as_ref), store.epoch)
     });
+    let demand = demand(store, worker, commands);
     let mut outcome = None;
-    let committed = commit::many(store, worker, &named.keys, demand(commands), |current, moment, demand| {
+    let committed = commit::many(store, worker, &named.keys, demand, |current, moment, demand| {
         let failed_checks = seen.clone().unwrap_or_else(|| named.failures(checks, current, store));
         let (branch, first) = match otherwise {
             _ if failed_checks.is_empty() => (commands, 0),
@@ -208,8 +209,9 @@ impl Overlay for Locked<'_, '_, '_> {
     }
 }
 
-/// Room for what can be told without a look: lengths that follow from what keys hold show under the locks.
-pub(crate) fn demand(commands: &[Command<'_>]) -> Demand {
+/// Room for what a look at the keys promises; under the locks it may turn out to be more.
+pub(crate) fn demand(store: &Store, worker: &mut Worker, commands: &[Command<'_>]) -> Demand {
+    let mut modified = BTreeSet::new();
     commands.iter().fold(Demand::NONE, |demand, command| match command {
         Command::Set(set) => demand.set(set),
         Command::MultiSet { sets } => sets.iter().fold(demand, Demand::set),
@@ -217,8 +219,15 @@ pub(crate) fn demand(commands: &[Command<'_>]) -> Demand {
         Command::MultiDelete { deletes, .. } => {
             deletes.iter().fold(demand, |demand, delete| demand.delete(&delete.key))
         }
-        Command::Modify(modify) => demand.put_at_most(&modify.key, rule::result_bytes_max(&modify.rule, 0)),
-        Command::Transfer(Transfer { from, to, .. }) => demand.put_at_most(to, 0).delete(from),
+        Command::Modify(Modify { key, rule, .. }) => {
+            // What the key holds already is counted once, however often it is added to.
+            let is_first = modified.insert(key.as_bytes());
+            let value_len = || if is_first { read::value_len(store, worker, key) } else { 0 };
+            demand.put_at_most(key, rule::result_bytes_max(rule, value_len, &store.limits))
+        }
+        Command::Transfer(Transfer { from, to, .. }) => {
+            demand.put_at_most(to, read::value_len(store, worker, from)).delete(from)
+        }
         _ => demand,
     })
 }

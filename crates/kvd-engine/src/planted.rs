@@ -78,12 +78,16 @@ pub enum Bug {
     WatchedBeforeSync,
     /// What a condition refuses is answered before what it was judged by is on disk.
     RefusedAtOnce,
+    /// What a client reads behind a write of its own that was not answered is as other readers see it.
+    OwnWritesNotSeen,
     /// The begin of an update is answered before what it reads is on disk.
     BeginAtOnce,
     /// After a sync readers see what was committed meanwhile, too.
     VisibleIsLast,
     /// The sweep removes keys without a word to the journal.
     SweepNotJournalled,
+    /// Keys are evicted without a word to the journal.
+    EvictionNotJournalled,
     /// Groups don't carry the store's time.
     TimeNotJournalled,
     /// A rollback brings back the old version itself, with its revision.

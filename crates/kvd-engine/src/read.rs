@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kvd_types::{ContentType, Cursor, Entry, Error, Key, List, Page, PageItem, Reply, Revision};
 
 use crate::engine::{Store, Worker};
@@ -39,6 +40,12 @@ impl<'g> Found<'g> {
     #[inline]
     pub fn value(&self) -> &'g [u8] {
         self.0.record.value()
+    }
+
+    /// The same, to be kept, of a value that the store shares instead of copying it.
+    #[inline]
+    pub fn shared_value(&self) -> Option<&'g Bytes> {
+        self.0.record.shared_value()
     }
 
     /// The commit that wrote it.
@@ -86,8 +93,10 @@ pub(crate) fn get_with<R>(
     let guard = worker.reader.pin();
     // First of all: a key that is alive at an earlier time was alive when the get began.
     let now_ms = store.sequence.now_ms();
-    let found = find(store, store.index.hash(key), now_ms, &guard);
+    let key = store.index.hash(key);
+    let found = find(store, key, now_ms, &guard);
     worker.counters.get(found.is_some());
+    worker.uses.note(key.fast());
     take(found)
 }
 
@@ -124,6 +133,7 @@ pub(crate) fn get_many(
                 None => find(store, *key, now_ms, &guard),
             };
             hits += usize::from(found.is_some());
+            worker.uses.note(key.fast());
             take(chunk * BATCH_KEYS + at, found);
         }
     }
@@ -142,14 +152,16 @@ pub(crate) fn prefetch<'k>(store: &Store, worker: &mut Worker, keys: impl Iterat
 }
 
 pub(crate) fn get(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Reply {
-    let (entry, revision) = peek(store, worker, key);
-    worker.counters.get(entry.is_some());
-    Reply::Got { entry, revision }
+    look(store, worker, key, true)
 }
 
-/// What a key holds, and its revision, or that at which it was missing. Counts nothing.
-#[inline]
-pub(crate) fn peek(store: &Store, worker: &mut Worker, key: &Key<'_>) -> (Option<Entry>, Revision) {
+pub(crate) fn peek(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Reply {
+    look(store, worker, key, false)
+}
+
+/// Inlined: a get is short enough for the copy of its answer to show.
+#[inline(always)]
+fn look(store: &Store, worker: &mut Worker, key: &Key<'_>, is_counted: bool) -> Reply {
     let key = store.index.hash(key.as_bytes());
     let guard = worker.reader.pin();
     let mut found = find(store, key, store.sequence.now_ms(), &guard);
@@ -160,8 +172,19 @@ pub(crate) fn peek(store: &Store, worker: &mut Worker, key: &Key<'_>) -> (Option
         found = find(store, key, store.sequence.now_ms(), &guard);
     }
     let entry = found.map(|found| found.entry());
+    worker.uses.note(key.fast());
+    drop(guard);
+    if is_counted {
+        worker.counters.get(entry.is_some());
+    }
     let revision = entry.as_ref().map_or(missing_at, |entry| entry.revision);
-    (entry, revision)
+    Reply::Got { entry, revision }
+}
+
+/// What a key holds, for mistakes to be planted: as of before anything is locked.
+pub(crate) fn too_early(store: &Store, worker: &mut Worker, key: &Key<'_>) -> Option<Entry> {
+    let guard = worker.reader.pin();
+    find(store, store.index.hash(key.as_bytes()), store.sequence.now_ms(), &guard).map(|found| found.entry())
 }
 
 /// How long the value of a key is, for an estimate.
@@ -177,7 +200,7 @@ pub(crate) fn multi_get(
     keys: &[Key<'_>],
     require_all: bool,
 ) -> Result<Reply, Error> {
-    let keys: &[Hashed<'_>] = &hash_all(store, keys);
+    let keys: &[Hashed<'_>] = &hash_all(store, worker, keys);
     if keys.len() <= COLLECT_KEYS_MAX {
         for _ in 0..COLLECT_ROUNDS {
             let guard = worker.reader.pin();
@@ -191,8 +214,11 @@ pub(crate) fn multi_get(
     multi_get_at(store, worker, keys, require_all, ReadPoint::new(store).pinned())
 }
 
-pub(crate) fn hash_all<'k>(store: &Store, keys: &'k [Key<'_>]) -> Vec<Hashed<'k>> {
-    keys.iter().map(|key| store.index.hash(key.as_bytes())).collect()
+/// The keys of a multi-get, which are uses of them.
+pub(crate) fn hash_all<'k>(store: &Store, worker: &mut Worker, keys: &'k [Key<'_>]) -> Vec<Hashed<'k>> {
+    let hashed: Vec<_> = keys.iter().map(|key| store.index.hash(key.as_bytes())).collect();
+    hashed.iter().for_each(|key| worker.uses.note(key.fast()));
+    hashed
 }
 
 pub(crate) fn multi_get_at(

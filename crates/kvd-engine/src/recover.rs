@@ -1,27 +1,25 @@
-//! From a directory to a store: the snapshot's keys by several threads, then what came after it, in order. Knows the journal
-//! and the index; the rule by which effects apply is the journal's.
+//! From a directory to a store: what the journal gives at a start goes to the threads that put it into the index. Owns their
+//! number, the room that is made beforehand, and the word on the progress; how a key is put there is `load`'s.
 //!
-//! Nobody else knows the store yet, so keys are put where they belong without a commit each. The sizes are counted from what each
-//! step found and left, as commits do. Where history is kept each step leaves the versions that its commit left.
+//! ```text
+//!  snapshot   each thread takes the next chunk: read, check, decode, apply      no key is in two chunks
+//!  journal    read and check --> blocks of groups --> each thread: decode, apply the keys that are its own, in order
+//!             a clear waits until all threads have come that far
+//! ```
 
-use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
-use bytes::Bytes;
-use kvd_journal::{
-    Chunk, Commit, Content, Disk, Entry, Error, History, Jump, Options, Policy, Recovery, Report, Snapshot, Version,
-};
-use kvd_types::{ContentType, Effect, Revision};
+use kvd_journal::{Disk, ENTRY_BYTES, Error, Group, Jump, Load, Options, Policy, Recovery, Report, Share, Snapshot};
+use kvd_types::Epoch;
 
-use crate::commit;
-use crate::engine::{Config, Engine, Store, Worker};
+use crate::engine::{Config, Engine};
 use crate::flusher::Journal;
-use crate::index::{Change, Depth, Draft, Hashed, ReadPoints, Removal};
-use crate::mutation::Mutation;
-use crate::sequence::{Delta, Visibility};
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
-use crate::walk::Walk;
+use crate::index;
+use crate::load::{self, Part};
+use crate::room;
+use crate::sequence::Visibility;
 
 /// How far a start has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,17 +28,20 @@ pub struct Loading {
     pub entries_total: u64,
     /// Of them, those that are loaded.
     pub entries: u64,
-    /// Commits that were replayed after it.
+    /// Commits that were read after it.
     pub batches: u64,
+    /// How much of the journal they are.
+    pub journal: Share,
 }
 
 impl Engine {
     /// Opens the store of a directory, new or not: its epoch, keys, revisions and time go on. `now_ms` is the wall clock's, and
-    /// `options` say when commits are synced; with [`Policy::Always`] readers see what is on disk. `progress` is called now
-    /// and then, from any thread.
+    /// `options` say when commits are synced; with [`Policy::Always`] readers see what is on disk. `threads` load it beside the
+    /// one that calls; with 1 that one does all by itself. `progress` is called now and then, from any thread.
     ///
     /// # Errors
-    /// The directory is in use, damaged, of a newer format, full, or what the operating system says; it is as it was.
+    /// The directory is in use, damaged, of a newer format, full, its data needs more memory than is allowed, or what the
+    /// operating system says; it is as it was.
     pub fn recover(
         config: Config,
         disk: Arc<dyn Disk>,
@@ -49,41 +50,26 @@ impl Engine {
         threads: usize,
         progress: &(dyn Fn(Loading) + Sync),
     ) -> Result<(Engine, Report), Error> {
+        let visibility = if options.policy == Policy::Always { Visibility::WhenDurable } else { Visibility::Immediate };
+        let config = Config { visibility, journal: true, ..config };
         let mut recovery = Recovery::open(disk, options)?;
         if config.history > 0 {
             recovery = recovery.keep_history();
         }
-        let visibility = if options.policy == Policy::Always { Visibility::WhenDurable } else { Visibility::Immediate };
-        let engine = Engine::open(Config { epoch: recovery.epoch(), visibility, journal: true, ..config });
-        let store = engine.parts();
-        let mut loading = Loading::default();
-        // From where on the past is known: a snapshot without history knows nothing of before.
-        let mut begin = Revision(0);
-        if let Some(snapshot) = recovery.snapshot() {
-            loading.entries_total = snapshot.entries_count();
-            load(&engine, snapshot, threads.max(1), &|entries| progress(Loading { entries, ..loading }))?;
-            loading.entries = loading.entries_total;
-            begin = snapshot.past().map_or(snapshot.revision(), |past| past.begins);
-        }
-        let mut worker = engine.worker();
-        let replayed = recovery.replay(&mut |commit| {
-            if commit.effects.contains(&Effect::Clear) {
-                begin = begin.max(commit.revision);
-            }
-            replay(store, &mut worker, commit);
-            loading.batches += 1;
-            if loading.batches.is_multiple_of(PROGRESS_BATCHES) {
-                progress(loading);
-            }
-        })?;
-        drop(worker);
+        let mut loader =
+            Loader { config, threads: threads.max(1), progress, loading: Loading::default(), replay: None };
+        let loaded = recovery.load(&mut loader);
+        // After an error, too: no thread may go on when this returns.
+        let applied = loader.replay.take().map(Replay::end);
+        let (replayed, engine) = (loaded?, applied.expect("loading has begun")?);
         let report = replayed.report().clone();
         let writer = replayed.resume(now_ms)?;
+        let store = engine.parts();
         let mut jumps = report.jumps.clone();
         if writer.last() > report.last {
             jumps.push(Jump { from: report.last, to: writer.last() });
         }
-        store.history.resume(begin, jumps);
+        store.history.resume(jumps);
         store.sequence.resume(writer.last(), writer.now_ms());
         store.changes.resume(writer.last());
         let journal = Journal::new(writer, options.policy, report.journal_bytes, report.snapshot);
@@ -92,199 +78,147 @@ impl Engine {
     }
 }
 
+/// A start that is under way.
+struct Loader<'a> {
+    config: Config,
+    threads: usize,
+    progress: &'a (dyn Fn(Loading) + Sync),
+    loading: Loading,
+    /// The store, and who applies the journal to it; none before it has begun.
+    replay: Option<Replay>,
+}
+
+impl Load for Loader<'_> {
+    fn begin(&mut self, epoch: Epoch, snapshot: Option<&Snapshot>) -> Result<(), Error> {
+        if let Some(replay) = self.replay.take() {
+            // What a damaged snapshot has left goes first: there may be no memory for both.
+            drop(replay.end());
+        }
+        self.loading = Loading::default();
+        let config = Config { epoch, ..self.config.clone() };
+        let Some(snapshot) = snapshot else {
+            self.replay = Some(Replay::new(Engine::to_load(config, 0), self.threads));
+            return Ok(());
+        };
+        let keys = snapshot.entries_count();
+        if snapshot.past().is_none() {
+            // Told beforehand: it may take minutes to find out, and who then has no memory at all is killed. How much of older
+            // versions is kept shows only when they are loaded.
+            let values = snapshot.entries_bytes().saturating_sub(keys * (ENTRY_BYTES - load::RECORD_BYTES));
+            room::check_loaded(values + keys * index::KEY_BYTES, config.memory_bytes_max)?;
+        }
+        let engine = Engine::to_load(config, keys);
+        // One without history knows nothing of before.
+        engine.parts().history.begin_at(snapshot.past().map_or(snapshot.revision(), |past| past.begins));
+        self.loading.entries_total = keys;
+        let loading = self.loading;
+        load::snapshot(&engine, snapshot, self.threads, &|entries| (self.progress)(Loading { entries, ..loading }))?;
+        self.loading.entries = keys;
+        self.replay = Some(Replay::new(engine, self.threads));
+        Ok(())
+    }
+
+    fn group(&mut self, group: Group, journal: Share) -> Result<(), Error> {
+        let before = self.loading.batches;
+        self.loading.batches += group.commits_count();
+        self.loading.journal = journal;
+        if before / PROGRESS_BATCHES != self.loading.batches / PROGRESS_BATCHES {
+            (self.progress)(self.loading);
+        }
+        self.replay.as_mut().expect("a snapshot or nothing comes first").take(group)
+    }
+}
+
 /// Commits between two words on the progress.
 const PROGRESS_BATCHES: u64 = 10_000;
 
-/// The keys of a snapshot, a chunk at a time to whichever thread is free.
-fn load(engine: &Engine, snapshot: &Snapshot, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<(), Error> {
-    let (next, loaded) = (AtomicUsize::new(0), AtomicU64::new(0));
-    let failure: Mutex<Option<Error>> = Mutex::new(None);
-    let work = || {
-        let (store, mut worker) = (engine.parts(), engine.worker());
-        loop {
-            let chunk = next.fetch_add(1, Ordering::Relaxed); // only the number itself matters
-            if chunk >= snapshot.chunks_count() || lock(&failure).is_some() {
-                return;
-            }
-            match snapshot.chunk(chunk) {
-                Ok(chunk) => {
-                    let count = chunk.len() as u64;
-                    load_chunk(store, &mut worker, chunk);
-                    progress(loaded.fetch_add(count, Ordering::Relaxed) + count); // a figure that stands for nothing else
-                }
-                Err(error) => {
-                    lock(&failure).get_or_insert(error);
-                }
-            }
+/// Bytes of commits that go to the threads at once: so many that handing them over costs nothing, so few that all have work.
+const BLOCK_BYTES: u64 = 256 << 10;
+
+/// Groups that do so: small ones have costs of their own.
+const BLOCK_GROUPS: usize = 4_096;
+
+/// Blocks that wait for a thread at most.
+const BLOCKS_AHEAD: usize = 4;
+
+/// The journal on its way into the store.
+struct Replay {
+    engine: Engine,
+    threads: usize,
+    /// The block that is being filled.
+    block: Vec<Group>,
+    block_bytes: u64,
+    /// Who applies blocks; none between two clears, and none ever where one thread does all.
+    appliers: Vec<Applier>,
+}
+
+/// A thread that applies every block's keys that are its own.
+struct Applier {
+    blocks: SyncSender<Arc<Vec<Group>>>,
+    thread: JoinHandle<Result<(), Error>>,
+}
+
+impl Replay {
+    fn new(engine: Engine, threads: usize) -> Replay {
+        Replay { engine, threads, block: Vec::new(), block_bytes: 0, appliers: Vec::new() }
+    }
+
+    fn take(&mut self, group: Group) -> Result<(), Error> {
+        if group.has_clear() {
+            self.settle()?;
+            return load::block(&self.engine, &mut self.engine.worker(), &[group], Part::ALL);
         }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.min(snapshot.chunks_count()) {
-            scope.spawn(work);
+        self.block_bytes += group.bytes();
+        self.block.push(group);
+        if self.block_bytes >= BLOCK_BYTES || self.block.len() >= BLOCK_GROUPS { self.apply() } else { Ok(()) }
+    }
+
+    /// Applies the block, or has it applied.
+    fn apply(&mut self) -> Result<(), Error> {
+        let block = Arc::new(std::mem::take(&mut self.block));
+        self.block_bytes = 0;
+        if self.threads == 1 {
+            return load::block(&self.engine, &mut self.engine.worker(), &block, Part::ALL);
         }
-        work();
-    });
-    match lock(&failure).take() {
-        Some(error) => Err(error),
-        None => Ok(()),
+        if self.appliers.is_empty() {
+            self.appliers = (0..self.threads).map(|index| Applier::start(&self.engine, index, self.threads)).collect();
+        }
+        // One that has ended has found an error, which its end tells.
+        let is_sent = |applier: &Applier| applier.blocks.send(Arc::clone(&block)).is_ok();
+        if self.appliers.iter().all(is_sent) { Ok(()) } else { self.settle() }
+    }
+
+    /// Waits until everything that was taken is applied.
+    fn settle(&mut self) -> Result<(), Error> {
+        let applied = if self.block.is_empty() { Ok(()) } else { self.apply() };
+        // All of them, whatever the first says: none may go on when this returns.
+        let ended: Vec<_> = self.appliers.drain(..).map(Applier::end).collect();
+        ended.into_iter().collect::<Result<(), Error>>().and(applied)
+    }
+
+    fn end(mut self) -> Result<Engine, Error> {
+        self.settle()?;
+        self.engine.parts().index.end_loading(&self.engine.worker().reader.pin());
+        Ok(self.engine)
     }
 }
 
-fn load_chunk(store: &Store, worker: &mut Worker, chunk: Chunk) {
-    let mut delta = Delta::default();
-    match chunk {
-        Chunk::Histories(histories) if store.keeps_history() => {
-            histories.into_iter().for_each(|history| load_history(store, worker, history, &mut delta));
-        }
-        chunk => {
-            for Entry { key, value, content_type, expires_at_ms, revision } in chunk.into_entries() {
-                let put = put(value, content_type, expires_at_ms);
-                apply(store, worker, key.as_bytes(), Told { revision, time_ms: None }, &put, &mut delta);
-            }
-        }
-    }
-    store.sequence.enter().count(&delta);
-    worker.trash.tidy();
-}
-
-/// A key with its older versions, as many as are kept.
-fn load_history(store: &Store, worker: &mut Worker, history: History<'static>, delta: &mut Delta) {
-    let History { key, mut versions, is_cut } = history;
-    let wanted = store.depth().older + 1;
-    let is_cut = is_cut || versions.len() > wanted;
-    versions.truncate(wanted);
-    if !versions.iter().any(|version| matches!(version.content, Content::Put { .. })) {
-        return; // it has nothing to be told of
-    }
-    let change = |version: &Version| {
-        let change = match &version.content {
-            Content::Put { value, content_type, expires_at_ms } => {
-                let content_type = content_type.as_ref();
-                Change::Put(Draft::new(key.as_bytes(), value, content_type, *expires_at_ms, version.time_ms))
-            }
-            Content::Gone(reason) => Change::Delete(Removal { reason: *reason, time_ms: version.time_ms }),
+impl Applier {
+    fn start(engine: &Engine, index: usize, threads: usize) -> Applier {
+        let (blocks, waiting) = sync_channel::<Arc<Vec<Group>>>(BLOCKS_AHEAD);
+        let engine = engine.clone();
+        let work = move || {
+            let mut worker = engine.worker();
+            waiting
+                .into_iter()
+                .try_for_each(|block| load::block(&engine, &mut worker, &block, Part::of(index, threads)))
         };
-        (version.revision, change)
-    };
-    let changes: Vec<(Revision, Change)> = versions.iter().rev().map(change).collect();
-    let newest = &changes.last().expect("there is one").1;
-    delta.replace(None, newest);
-    let expires_at_ms = match newest {
-        Change::Put(draft) => draft.record().expires_at_ms(),
-        Change::Delete(_) => None,
-    };
-    let hashed = store.index.hash(key.as_bytes());
-    let guard = worker.reader.pin();
-    let home = store.index.lock(store.index.newest(&guard), hashed, &guard);
-    home.reserve(1, &guard);
-    let target = home.vacant(&store.index, hashed, &guard);
-    target.fill(changes.into_iter(), is_cut, &guard);
-    if let Some(revision) = target.deleted_at(&guard) {
-        store.history.note_deleted(revision, target.hash());
+        Applier { blocks, thread: std::thread::spawn(work) }
     }
-    let counted = target.account(&store.index, expires_at_ms, &guard);
-    drop(home);
-    drop(guard);
-    commit::after_commit(store, worker, &[hashed][..usize::from(counted)]);
-}
 
-/// A commit, as the effects of it are told of.
-#[derive(Clone, Copy)]
-struct Told {
-    revision: Revision,
-    time_ms: Option<u64>,
-}
-
-fn put(value: Bytes, content_type: Option<ContentType>, expires_at_ms: Option<u64>) -> Mutation<'static> {
-    Mutation::Put { value: Cow::Owned(value), content_type: content_type.map(Cow::Owned), expires_at_ms }
-}
-
-/// One commit of the journal.
-fn replay(store: &Store, worker: &mut Worker, commit: Commit) {
-    let mut delta = Delta::default();
-    let Commit { revision, time_ms, effects } = commit;
-    let told = Told { revision, time_ms };
-    for effect in effects {
-        match effect {
-            Effect::Put { key, value, content_type, expires_at_ms } => {
-                let put = put(value, content_type, expires_at_ms);
-                apply(store, worker, key.as_bytes(), told, &put, &mut delta);
-            }
-            Effect::Delete { key, reason } => {
-                apply(store, worker, key.as_bytes(), told, &Mutation::Delete(reason), &mut delta);
-            }
-            Effect::Clear => clear(store, worker, revision, &mut delta),
-        }
+    /// Waits until it has applied what it was sent.
+    fn end(self) -> Result<(), Error> {
+        drop(self.blocks);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
-    store.sequence.enter().count(&delta);
-    worker.trash.tidy();
-}
-
-/// An effect on one key counts unless the key has this revision or a higher one.
-fn apply(store: &Store, worker: &mut Worker, key: &[u8], told: Told, mutation: &Mutation<'_>, delta: &mut Delta) {
-    let hashed = store.index.hash(key);
-    let guard = worker.reader.pin();
-    let home = store.index.lock(store.index.newest(&guard), hashed, &guard);
-    let (target, newest) = home.find(&store.index, hashed, &guard);
-    let has = target.map_or(Revision(0), |target| target.head_revision(&guard));
-    if has >= told.revision || newest.is_none() && matches!(mutation, Mutation::Delete(_)) {
-        return;
-    }
-    let time_ms = told.time_ms.filter(|_| store.keeps_history());
-    let (change, expires_at_ms) = (mutation.change(key, time_ms), mutation.expires_at_ms());
-    delta.replace(newest.map(|version| version.record), &change);
-    let target = target.unwrap_or_else(|| {
-        home.reserve(1, &guard);
-        home.vacant(&store.index, hashed, &guard)
-    });
-    if store.keeps_history() {
-        let Depth { older, forgotten } = store.depth();
-        target.install(change, None);
-        target.set_revision(told.revision, &guard);
-        target.settle(&ReadPoints::of_nobody(older, forgotten), &guard, &mut worker.trash);
-        if let Some(revision) = target.deleted_at(&guard) {
-            store.history.note_deleted(revision, target.hash());
-        }
-    } else if let Some(record) = target.replace(change, told.revision) {
-        worker.trash.retire(record.into_garbage());
-    }
-    let counted = target.account(&store.index, expires_at_ms, &guard);
-    drop(home);
-    drop(guard);
-    commit::after_commit(store, worker, &[hashed][..usize::from(counted)]);
-}
-
-/// Keys that are older than the clear go, with all that is kept of them. Those of a fuzzy snapshot that are newer stay.
-fn clear(store: &Store, worker: &mut Worker, revision: Revision, delta: &mut Delta) {
-    let mut walk = Walk::new(store, worker);
-    loop {
-        let mut older = Vec::new();
-        let found = walk.histories(store, worker, Depth::default(), |key, past| {
-            if past.versions.first().is_some_and(|newest| newest.revision < revision) {
-                older.push(key.to_vec());
-            }
-        });
-        for key in older {
-            erase(store, worker, &key, delta);
-        }
-        match found {
-            Ok(true) => {}
-            Ok(false) => return,
-            // What is gone already is not found again.
-            Err(_) => walk = Walk::new(store, worker),
-        }
-    }
-}
-
-fn erase(store: &Store, worker: &mut Worker, key: &[u8], delta: &mut Delta) {
-    let hashed: Hashed<'_> = store.index.hash(key);
-    let guard = worker.reader.pin();
-    let home = store.index.lock(store.index.newest(&guard), hashed, &guard);
-    let (Some(target), newest) = home.find(&store.index, hashed, &guard) else { return };
-    delta.replace(newest.map(|version| version.record), &Change::Delete(Removal::default()));
-    target.erase(&guard, &mut worker.trash);
-    let counted = target.account(&store.index, None, &guard);
-    drop(home);
-    drop(guard);
-    commit::after_commit(store, worker, &[hashed][..usize::from(counted)]);
 }

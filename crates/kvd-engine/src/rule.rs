@@ -70,15 +70,17 @@ pub(crate) fn apply(rule: &Rule, held: Option<Held<'_>>, moment: Moment, limits:
     }
 }
 
-/// Most bytes of the value that `rule` makes of one of `value_len` bytes.
-pub(crate) fn result_bytes_max(rule: &Rule, value_len: usize) -> usize {
-    match rule {
+/// Most bytes of the value that `rule` makes of one of `value_len` bytes; it is asked for if that matters.
+pub(crate) fn result_bytes_max(rule: &Rule, value_len: impl FnOnce() -> usize, limits: &Limits) -> usize {
+    let len = match rule {
         Rule::Increment { .. } => INTEGER_BYTES_MAX,
         Rule::IncrementFloat { .. } => FLOAT_BYTES_MAX,
-        Rule::Append { bytes } => value_len.saturating_add(bytes.len()),
-        Rule::SetRange { offset, bytes } => value_len.max(offset.saturating_add(bytes.len())),
-        Rule::Expire { .. } => value_len,
-    }
+        Rule::Append { bytes } => value_len().saturating_add(bytes.len()),
+        Rule::SetRange { offset, bytes } => value_len().max(offset.saturating_add(bytes.len())),
+        Rule::Expire { .. } => value_len(),
+    };
+    // More is refused.
+    len.min(limits.value_bytes_max)
 }
 
 fn changed(value: Option<&[u8]>, new: String) -> Outcome {

@@ -51,6 +51,11 @@ impl Batch {
         Box::new(Batch { revision: Revision(0), encoded, reservation, before: None })
     }
 
+    /// Memory it takes, without large values, which it shares with the store.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        (size_of::<Batch>() + self.encoded.own_bytes()) as u64
+    }
+
     /// What it changed, all or nothing.
     pub fn effects(&self) -> Vec<Effect<'static>> {
         self.encoded.effects()
@@ -78,10 +83,13 @@ pub(crate) struct Sequence {
     oldest_pin: AtomicU64,
     /// Bytes of records, for who asks without SEQ.
     used: AtomicU64,
+    /// Bytes that were ever queued. Stored inside SEQ.
+    queued: AtomicU64,
+    /// Of them, those that are in memory no more.
+    unqueued: AtomicU64,
     /// Whether commits are queued: there is a journal, or someone watches. Stored inside SEQ, and never taken back.
     queues: AtomicBool,
     visibility: Visibility,
-    /// Older versions kept of each key.
     history: usize,
     /// No history goes back to a deletion of this revision or an earlier one. Only grows.
     forgotten: AtomicU64,
@@ -139,6 +147,8 @@ impl Sequence {
             now: Padded(AtomicU64::new(0)),
             oldest_pin: AtomicU64::new(u64::MAX),
             used: AtomicU64::new(0),
+            queued: AtomicU64::new(0),
+            unqueued: AtomicU64::new(0),
             queues: AtomicBool::new(queues),
             visibility,
             history,
@@ -190,6 +200,23 @@ impl Sequence {
     /// No history goes back to this deletion from now on.
     pub(crate) fn forget(&self, deletion: Revision) {
         self.forgotten.fetch_max(deletion.0, Ordering::AcqRel); // pairs with the load in `depth`
+    }
+
+    /// Bytes of commits that are queued, or were taken from the queue and are still in memory.
+    pub(crate) fn queue_bytes(&self) -> u64 {
+        // Relaxed, both: figures. The smaller first, since what is queued in between is taken later.
+        let unqueued = self.unqueued.load(Ordering::Relaxed);
+        self.queued.load(Ordering::Relaxed).saturating_sub(unqueued) // as above
+    }
+
+    /// Of what was queued, so many bytes are in memory no more.
+    pub(crate) fn note_unqueued(&self, bytes: u64) {
+        self.unqueued.fetch_add(bytes, Ordering::Relaxed); // a figure, see `queue_bytes`
+    }
+
+    /// Whether readers see a commit at once.
+    pub(crate) fn shows_at_once(&self) -> bool {
+        self.visibility == Visibility::Immediate
     }
 
     /// Whether commits are queued. Outside SEQ a hint: `Seq::queues` decides.
@@ -372,6 +399,7 @@ impl Seq<'_> {
         publish: impl FnOnce(Revision, u64),
     ) -> (Revision, u64) {
         let cleared = std::mem::take(&mut self.state.totals);
+        self.count(&Delta::default());
         let revision = self.commit_batch(batch, |revision| publish(revision, cleared.data_bytes()));
         (revision, cleared.keys)
     }
@@ -380,7 +408,6 @@ impl Seq<'_> {
         let revision = Revision(self.state.last + 1);
         self.state.last = revision.0;
         self.queue(batch, revision);
-        self.sequence.used.store(self.state.totals.data_bytes(), Ordering::Relaxed); // a hint, see `used_bytes`
         publish(revision);
         self.sequence.last.store(revision.0, Ordering::Release); // pairs with the load in `last`
         if self.sequence.visibility == Visibility::Immediate {
@@ -394,6 +421,9 @@ impl Seq<'_> {
     pub(crate) fn queue(&mut self, batch: Option<Box<Batch>>, revision: Revision) {
         if let Some(mut batch) = batch {
             batch.revision = revision;
+            // Relaxed, both: a figure, only stored inside SEQ.
+            let queued = self.sequence.queued.load(Ordering::Relaxed) + batch.memory_bytes();
+            self.sequence.queued.store(queued, Ordering::Relaxed); // as above
             batch.before = self.state.queue.take();
             self.state.queue = Some(batch);
         }
@@ -402,6 +432,7 @@ impl Seq<'_> {
     /// Changes the sizes.
     pub(crate) fn count(&mut self, delta: &Delta) {
         self.state.totals.apply(delta);
+        self.sequence.used.store(self.state.totals.data_bytes(), Ordering::Relaxed); // a hint, see `used_bytes`
     }
 
     /// Sizes of what is stored, and the commit as of which.

@@ -49,6 +49,12 @@ pub struct Totals {
     pub history_bytes: u64,
     /// Unlinked, and not freed yet because a reader may still look at it.
     pub retired_bytes: u64,
+    /// Commits that are on their way to the journal, without large values, which they share with the store.
+    pub queue_bytes: u64,
+    /// What is known of how often keys are used, where some are evicted.
+    pub frequency_bytes: u64,
+    /// What surrounds the store, as [`Buffers`](crate::Buffers) say.
+    pub buffer_bytes: u64,
     /// The newest commits, kept for who watches. What of them the store has as well is counted twice.
     pub watch_bytes: u64,
     /// What open read-write transactions remember of keys and values.
@@ -59,7 +65,8 @@ impl Totals {
     /// Everything together.
     pub fn memory_bytes(&self) -> u64 {
         let beside = self.history_bytes + self.retired_bytes + self.watch_bytes + self.transactions_bytes;
-        self.data_bytes() + self.index_bytes + beside
+        let around = self.queue_bytes + self.frequency_bytes + self.buffer_bytes;
+        self.data_bytes() + self.index_bytes + beside + around
     }
 
     /// The newest versions.
@@ -113,6 +120,8 @@ operations! {
     rejected,
     /// Keys removed because their time had come.
     expired,
+    /// Keys removed to make room.
+    evicted,
 }
 
 impl Operations {
@@ -198,6 +207,11 @@ impl Counters {
         add(&self.line.expired, keys);
     }
 
+    /// `keys` keys were removed to make room.
+    pub(crate) fn evicted(&mut self, keys: usize) {
+        add(&self.line.evicted, keys);
+    }
+
     /// `command` was refused: counts its keys if it is a write.
     pub(crate) fn rejected(&mut self, command: &Command<'_>) {
         self.rejected_keys(keys_written(command));
@@ -255,6 +269,8 @@ pub(crate) fn keys_written(command: &Command<'_>) -> usize {
 
 /// A plain load and store, for there is one writer: the worker, which lends its counters out mutably.
 fn add(counter: &AtomicU64, count: usize) {
-    // Relaxed, both: see `add_to`.
-    counter.store(counter.load(Ordering::Relaxed) + count as u64, Ordering::Relaxed);
+    if count > 0 {
+        // Relaxed, both: see `add_to`.
+        counter.store(counter.load(Ordering::Relaxed) + count as u64, Ordering::Relaxed);
+    }
 }

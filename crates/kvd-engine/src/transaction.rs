@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use kvd_types::{Command, Condition, Delete, Entry, Error, Key, List, Page, Reply, Revision, Set};
 
@@ -18,7 +19,6 @@ use crate::overlay::{self, Overlay, Write};
 use crate::planted::{self, Bug};
 use crate::sequence::Pinned;
 use crate::stats::Tally;
-use crate::sync::Ordering;
 use crate::{judge, one_shot, read, room, sorted};
 
 /// A read point, given up when it is dropped.
@@ -45,6 +45,7 @@ impl Point {
         if planted::is(Bug::RevokedNotSeen) {
             self.pinned.check()?;
         }
+        worker.uses.note(self.store.index.hash(key.as_bytes()).fast());
         let guard = worker.reader.pin();
         let horizon = At(self.pinned.revision);
         let found = if planted::is(Bug::UpdateReadsNewest) {
@@ -94,7 +95,8 @@ impl View {
             Command::Get { key } => Ok(Reply::Got { entry: self.get(engine, worker, key)?, revision: self.revision() }),
             Command::Peek { key } => Ok(Reply::Got { entry: self.0.read(worker, key)?, revision: self.revision() }),
             Command::MultiGet { keys, require_all } => {
-                read::multi_get_at(store, worker, &read::hash_all(store, keys), *require_all, &self.0.pinned)
+                let keys = read::hash_all(store, worker, keys);
+                read::multi_get_at(store, worker, &keys, *require_all, &self.0.pinned)
             }
             Command::List(list) => self.list(engine, worker, list).map(Reply::Page),
             Command::ListSorted(list) => sorted::list_at(store, worker, list, &self.0.pinned).map(Reply::SortedPage),
@@ -200,7 +202,7 @@ impl Update {
 
     fn run(&mut self, store: &Store, worker: &mut Worker, command: &Command<'_>) -> Result<Reply, Error> {
         store.limits.check(command)?;
-        let needed = one_shot::demand(std::slice::from_ref(command)).memory_bytes;
+        let needed = one_shot::demand(store, worker, std::slice::from_ref(command)).memory_bytes;
         if needed > 0 {
             room::make(store, worker, needed)?;
         }

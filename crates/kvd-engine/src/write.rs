@@ -93,8 +93,11 @@ pub(crate) fn expire(store: &Store, worker: &mut Worker, keys: &[&Key<'_>]) -> R
 
 /// The rule is applied under the lock of the key's home, to the newest commit: it is never in conflict with another.
 pub(crate) fn modify(store: &Store, worker: &mut Worker, modify: &Modify<'_>) -> Result<Reply, Error> {
-    let demand = demand(store, worker, modify);
-    let seen = planted::is(Bug::RuleBeforeLock).then(|| read::peek(store, worker, &modify.key).0);
+    // Room for what a look at the key promises; under the lock it may turn out to be more.
+    let value_len = || read::value_len(store, worker, &modify.key);
+    let result_len = rule::result_bytes_max(&modify.rule, value_len, &store.limits);
+    let demand = Demand::NONE.put_at_most(&modify.key, result_len);
+    let seen = planted::is(Bug::RuleBeforeLock).then(|| read::too_early(store, worker, &modify.key));
     let mut entry = None;
     let committed = commit::one(store, worker, &modify.key, demand, |current, moment, demand| {
         judge::one(&modify.condition, current.alive, store.epoch)?;
@@ -137,14 +140,4 @@ fn after(outcome: Outcome, alive: Option<Version<'_>>, moment: Moment) -> Option
         }
         Outcome::Delete => None,
     }
-}
-
-/// Room for what a look at the key promises; under the lock it may turn out to be more.
-fn demand(store: &Store, worker: &mut Worker, modify: &Modify<'_>) -> Demand {
-    let value_len = match modify.rule {
-        Rule::Increment { .. } | Rule::IncrementFloat { .. } => 0,
-        _ => read::value_len(store, worker, &modify.key),
-    };
-    let result_len = rule::result_bytes_max(&modify.rule, value_len).min(store.limits.value_bytes_max);
-    Demand::NONE.put_at_most(&modify.key, result_len)
 }

@@ -122,7 +122,15 @@ fn write_at_random(engine: &Engine, seed: u64, steps: u32) {
                 }
                 engine.execute(&mut worker, &Command::MultiSet { sets }).unwrap();
             }
-            60..85 => {
+            60..70 => {
+                let rule = Rule::Append { bytes: "more".into() };
+                let modify = |key| Command::Modify(Modify { key, rule: rule.clone(), condition: Condition::Always });
+                let commands = keys.into_iter().map(modify).collect();
+                let (checks, otherwise, on_failure) = (Vec::new(), None, OnFailure::Abort);
+                let transaction = Transaction { checks, commands, otherwise, on_failure };
+                engine.execute(&mut worker, &Command::Transaction(transaction)).unwrap();
+            }
+            70..85 => {
                 let deletes = keys.into_iter().map(Delete::new).collect();
                 engine.execute(&mut worker, &Command::MultiDelete { deletes, require_all: false }).unwrap();
             }

@@ -19,21 +19,19 @@ const CLEAR: u8 = 3;
 /// Stands before the effects of a commit whose time is kept.
 const TIME: u8 = 4;
 
-/// Values from this size on are not copied.
-const SHARED_BYTES_MIN: usize = 16 << 10;
+/// Values from this size on are not copied into a batch, and have memory of their own when they are read.
+pub const COPIED_BYTES_MIN: usize = 16 << 10;
 
 /// The flag of a put that has an expiry.
 const HAS_EXPIRY: u8 = 1;
 
-/// What one commit did, as the journal tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commit {
+/// Which commit it was, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
     /// Its revision.
     pub revision: Revision,
     /// The store's time, in milliseconds since 1970, where it was kept.
     pub time_ms: Option<u64>,
-    /// What it changed.
-    pub effects: Vec<Effect<'static>>,
 }
 
 /// The effects of one commit as bytes, waiting for their revision.
@@ -59,6 +57,11 @@ pub struct Batch {
 }
 
 impl Encoded {
+    /// Memory it takes, without the large values, which it shares with others.
+    pub fn own_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Encodes all effects of one commit.
     ///
     /// # Errors
@@ -145,7 +148,7 @@ fn encode_effect(to: &mut Vec<u8>, effect: &Effect<'_>) -> Option<Bytes> {
     match effect {
         Effect::Put { key, value, content_type, expires_at_ms } => {
             encode_put_head(to, key, value, content_type.as_ref(), *expires_at_ms);
-            if value.len() >= SHARED_BYTES_MIN {
+            if value.len() >= COPIED_BYTES_MIN {
                 return Some(Bytes::clone(value));
             }
             to.put_slice(value);
@@ -203,27 +206,70 @@ fn u32_len(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
-/// The next batch of a group's body; none at its end.
-///
-/// # Errors
-/// What is wrong with it, although its checksum is right.
-pub(crate) fn decode_batch(from: &mut &[u8]) -> Result<Option<Commit>, &'static str> {
-    if from.is_empty() {
-        return Ok(None);
+/// What becomes of values that are decoded.
+#[derive(Clone, Copy)]
+pub(crate) enum Values<'a> {
+    /// Each is copied: it may live for as long as it likes.
+    Copied,
+    /// Small ones are parts of these bytes, for who copies them anyway: one that is kept keeps all of the bytes.
+    Shared(&'a Bytes),
+}
+
+impl Values<'_> {
+    fn of(self, value: &[u8]) -> Bytes {
+        match self {
+            Values::Shared(whole) if value.len() < COPIED_BYTES_MIN => whole.slice_ref(value),
+            _ => Bytes::copy_from_slice(value),
+        }
     }
-    let mut head = take(from, BATCH_HEAD_BYTES)?;
-    let (revision, length, mut count) = (Revision(head.get_u64_le()), head.get_u32_le(), head.get_u32_le());
-    let mut bytes = take(from, length as usize)?;
-    let time_ms = if count > 0 && bytes.first() == Some(&TIME) { Some(decode_time(&mut bytes)?) } else { None };
-    count -= u32::from(time_ms.is_some());
-    let mut effects = Vec::new();
-    for _ in 0..count {
-        effects.push(decode_effect(&mut bytes)?);
+}
+
+/// A batch of a group's body, whose effects are still bytes.
+pub(crate) struct RawBatch<'a> {
+    pub(crate) stamp: Stamp,
+    /// Effects that follow.
+    count: u32,
+    /// Of the effects that follow.
+    bytes: &'a [u8],
+}
+
+impl<'a> RawBatch<'a> {
+    /// The next batch; none at the body's end.
+    ///
+    /// # Errors
+    /// What is wrong with it, although its checksum is right.
+    pub(crate) fn next(body: &mut &'a [u8]) -> Result<Option<RawBatch<'a>>, &'static str> {
+        if body.is_empty() {
+            return Ok(None);
+        }
+        let mut head = take(body, BATCH_HEAD_BYTES)?;
+        let (revision, length, mut count) = (Revision(head.get_u64_le()), head.get_u32_le(), head.get_u32_le());
+        let mut bytes = take(body, length as usize)?;
+        let has_time = count > 0 && bytes.first() == Some(&TIME);
+        let time_ms = if has_time { Some(decode_time(&mut bytes)?) } else { None };
+        count -= u32::from(has_time);
+        Ok(Some(RawBatch { stamp: Stamp { revision, time_ms }, count, bytes }))
     }
-    if bytes.is_empty() {
-        Ok(Some(Commit { revision, time_ms, effects }))
-    } else {
-        Err("bytes follow the last effect of a batch")
+
+    /// Its effects; the first that is wrong ends them.
+    pub(crate) fn effects(mut self, values: Values<'a>) -> impl Iterator<Item = Result<Effect<'a>, &'static str>> {
+        std::iter::from_fn(move || {
+            if self.count == 0 {
+                let rest = std::mem::take(&mut self.bytes);
+                return (!rest.is_empty()).then_some(Err("bytes follow the last effect of a batch"));
+            }
+            self.count -= 1;
+            let effect = decode_effect(values, &mut self.bytes);
+            if effect.is_err() {
+                (self.count, self.bytes) = (0, &[]);
+            }
+            Some(effect)
+        })
+    }
+
+    /// Whether it is a clear, which is alone in its batch.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.bytes.first() == Some(&CLEAR)
     }
 }
 
@@ -238,11 +284,8 @@ fn decode_time(from: &mut &[u8]) -> Result<u64, &'static str> {
 ///
 /// # Errors
 /// What is wrong with it, although its checksum is right.
-pub(crate) fn decode_effect(from: &mut &[u8]) -> Result<Effect<'static>, &'static str> {
-    let effect = decode_effect_head(from)?;
-    // Copied: a slice of the group would keep all of the group's bytes for as long as this value lives.
-    let value = |len| take(from, len).map(Bytes::copy_from_slice);
-    effect.with_value(value).map(Effect::into_owned)
+pub(crate) fn decode_effect<'a>(values: Values<'_>, from: &mut &'a [u8]) -> Result<Effect<'a>, &'static str> {
+    decode_effect_head(from)?.with_value(|len| take(from, len).map(|value| values.of(value)))
 }
 
 /// An effect as it lies in its batch, but for the value of a put, which follows.
@@ -339,7 +382,7 @@ mod tests {
     fn value() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
             9 => vec(any::<u8>(), 0..300),
-            1 => any::<u8>().prop_map(|byte| vec![byte; SHARED_BYTES_MIN]),
+            1 => any::<u8>().prop_map(|byte| vec![byte; COPIED_BYTES_MIN]),
         ]
     }
 
@@ -373,12 +416,17 @@ mod tests {
                 encoded.stamp(Revision(*revision));
                 encoded.parts().for_each(|part| bytes.extend_from_slice(part));
             }
-            let mut from = &bytes[..];
-            for (revision, time_ms, effects) in batches {
-                let commit = Commit { revision: Revision(revision), time_ms, effects };
-                prop_assert_eq!(decode_batch(&mut from).unwrap(), Some(commit));
+            let whole = Bytes::from(bytes);
+            for values in [Values::Copied, Values::Shared(&whole)] {
+                let mut from = &whole[..];
+                for (revision, time_ms, effects) in &batches {
+                    let batch = RawBatch::next(&mut from).unwrap().unwrap();
+                    prop_assert_eq!(batch.stamp, Stamp { revision: Revision(*revision), time_ms: *time_ms });
+                    prop_assert_eq!(batch.is_clear(), effects.first() == Some(&Effect::Clear));
+                    prop_assert_eq!(&batch.effects(values).collect::<Result<Vec<_>, _>>().unwrap(), effects);
+                }
+                prop_assert!(RawBatch::next(&mut from).unwrap().is_none());
             }
-            prop_assert_eq!(decode_batch(&mut from), Ok(None));
         }
 
         #[test]
@@ -425,7 +473,10 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_batch_or_an_error(bytes in vec(any::<u8>(), 0..100)) {
-            let _ = decode_batch(&mut &bytes[..]);
+            if let Ok(Some(batch)) = RawBatch::next(&mut &bytes[..]) {
+                batch.is_clear();
+                batch.effects(Values::Copied).for_each(drop);
+            }
         }
 
         #[test]
@@ -433,7 +484,7 @@ mod tests {
             let encoded = Encoded::new(&effects).unwrap();
             let len = 1 + cut.index(encoded.len() - 1);
             let bytes: Vec<u8> = encoded.parts().flatten().copied().collect();
-            prop_assert!(decode_batch(&mut &bytes[..len]).is_err());
+            prop_assert!(RawBatch::next(&mut &bytes[..len]).is_err());
         }
     }
 }

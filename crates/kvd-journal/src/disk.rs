@@ -20,6 +20,13 @@ pub trait Disk: Send + Sync {
     /// `WouldBlock` when another one has it.
     fn lock(&self) -> io::Result<Box<dyn DiskLock>>;
 
+    /// Keeps the directory from those who [`lock`](Disk::lock) it, until the lock is dropped; for who only reads, also where
+    /// nothing can be written. Others may do the same at the same time.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another one has it.
+    fn lock_shared(&self) -> io::Result<Box<dyn DiskLock>>;
+
     /// The names of all files.
     fn list(&self) -> io::Result<Vec<String>>;
 

@@ -56,6 +56,16 @@ pub enum Error {
         /// How large it was to become, in bytes.
         needed: u64,
     },
+    /// Who loads the data has not the memory for it.
+    #[error(
+        "the data takes {needed} bytes of memory, if not more, and {max} are allowed; nothing was changed. Allow as many"
+    )]
+    MemoryFull {
+        /// What it takes, in bytes: as far as it was read, or as can be told beforehand.
+        needed: u64,
+        /// What is allowed, in bytes.
+        max: u64,
+    },
     /// The operating system refused.
     #[error("can't {action} {file}: {cause}{}", advice(cause))]
     Io {
@@ -133,6 +143,7 @@ impl Error {
             Error::Damaged { .. } => "damaged",
             Error::Gone { .. } => "gone",
             Error::DiskFull { .. } => "disk-full",
+            Error::MemoryFull { .. } => "memory-full",
             Error::Io { cause, .. } => match cause.kind() {
                 io::ErrorKind::ReadOnlyFilesystem => "read-only",
                 io::ErrorKind::PermissionDenied => "permission-denied",

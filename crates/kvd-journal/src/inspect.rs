@@ -1,12 +1,13 @@
 //! Looking at a file record by record, for people: what stands where, and what is wrong there. Goes on after what is
-//! wrong, changes nothing, and asks for no lock; judges no directory as a whole, which is recovery's.
+//! wrong, changes nothing, and takes no lock, which is the caller's; judges no directory as a whole, which is recovery's.
 
+use bytes::Bytes;
 use kvd_types::Revision;
 
-use crate::batch::Commit;
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::read::{self, Source};
+use crate::group::{Commit, Group};
+use crate::read::Source;
 use crate::record::{ALIGN, Head, Kind, Salt};
 use crate::segment::{self, HEADER_BYTES, Header};
 use crate::snapshot::{self, Entry, History, Past, Sums};
@@ -136,16 +137,17 @@ fn part(source: &mut Source, salt: Salt, offset: u64) -> Result<Inspected, Error
     })
 }
 
-fn decode(head: &Head, body: &[u8]) -> Result<What, String> {
+fn decode(head: &Head, body: Bytes) -> Result<What, String> {
     let Head { synced, now_ms, revision: last, clean, .. } = *head;
     Ok(match head.kind {
         Kind::Group => {
             let mut batches = Vec::new();
-            let mut all = |commit| {
+            let group = Group::new(&"".into(), 0, head, Revision(0), body);
+            let all = group.commits(&mut |commit| {
                 batches.push(commit);
                 Ok(())
-            };
-            read::batches(head, body, &mut all, |what| Error::damaged("", 0, what)).map_err(|error| match error {
+            });
+            all.map_err(|error| match error {
                 Error::Damaged { what, .. } => what,
                 other => other.to_string(),
             })?;
@@ -153,11 +155,14 @@ fn decode(head: &Head, body: &[u8]) -> Result<What, String> {
         }
         Kind::Mark => What::Mark { synced, now_ms, last, clean },
         Kind::Resume => What::Resume { now_ms, last },
-        Kind::Entries => What::Entries(snapshot::decode_entries(body, head.count)?),
-        Kind::Histories => What::Histories(snapshot::decode_histories(body, head.count)?),
-        Kind::Past => What::Past(Past::parse(body, head.count)?),
+        Kind::Entries => {
+            let entries = snapshot::decode_entries(&body, head.count).map(|entry| entry.map(Entry::into_owned));
+            What::Entries(entries.collect::<Result<_, _>>()?)
+        }
+        Kind::Histories => What::Histories(snapshot::decode_histories(&body, head.count)?),
+        Kind::Past => What::Past(Past::parse(&body, head.count)?),
         Kind::Trailer => {
-            let Sums { entries, batches } = Sums::parse(body).ok_or("a trailer has another length")?;
+            let Sums { entries, batches } = Sums::parse(&body).ok_or("a trailer has another length")?;
             What::Trailer { end: last, now_ms, entries, batches }
         }
     })

@@ -73,6 +73,7 @@ mod batch;
 mod batch_size;
 mod disk;
 mod error;
+mod group;
 mod inspect;
 mod planted;
 mod purge;
@@ -87,20 +88,21 @@ mod snapshot;
 mod walk;
 mod writer;
 
-pub use batch::{Batch, Commit, Encoded};
+pub use batch::{Batch, COPIED_BYTES_MIN, Encoded, Stamp};
 pub use batch_size::{BatchSize, TooLarge};
 pub use disk::{Disk, DiskFile, DiskLock};
 pub use error::{Error, Refused};
+pub use group::{Commit, Group};
 pub use inspect::{Inspected, What, inspect};
 #[cfg(feature = "planted")]
 pub use planted::{Bug, plant};
 pub use purge::Purged;
 pub use read::between;
 pub use real_disk::RealDisk;
-pub use recover::{Options, Recovery, Replayed};
+pub use recover::{Load, Options, Recovery, Replayed, Share, check, lock_shared};
 pub use report::{Cut, Jump, Report};
 pub use room::{Purpose, Reservation, Room};
-pub use snapshot::{Chunk, Content, Entry, History, Past, Snapshot, SnapshotWriter, Snapshots, Version};
+pub use snapshot::{Chunk, Content, ENTRY_BYTES, Entry, History, Past, Snapshot, SnapshotWriter, Snapshots, Version};
 pub use walk::Place;
 pub use writer::{Policy, Writer};
 

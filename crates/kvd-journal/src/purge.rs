@@ -1,5 +1,5 @@
-//! What may go from a directory: everything that the two newest whole snapshots don't need. Looks at the files
-//! themselves, since one that has rotted since it was made is no way back.
+//! What may go from a directory: everything that the two newest whole snapshots don't need. Reads each of them once, since
+//! one that is not on the disk as it was made is no way back; what a start has loaded is known already.
 
 use kvd_types::Revision;
 
@@ -18,7 +18,8 @@ pub struct Purged {
     pub damaged: Vec<(String, String)>,
 }
 
-pub(crate) fn purge(disk: &dyn Disk) -> Result<Purged, Error> {
+/// `known` are the snapshots that were read and found whole, here or at the start.
+pub(crate) fn purge(disk: &dyn Disk, known: &mut Vec<Revision>) -> Result<Purged, Error> {
     let location = disk.location();
     let names = disk.list().map_err(Error::io("list", &location))?;
     let mut purged = Purged::default();
@@ -26,8 +27,9 @@ pub(crate) fn purge(disk: &dyn Disk) -> Result<Purged, Error> {
     let mut whole: Vec<Revision> = Vec::new();
     let snapshots = snapshot::revisions(&names);
     for revision in snapshots.iter().rev() {
-        match Snapshot::open(disk, *revision) {
-            Ok(_) => whole.push(*revision),
+        let checked = if known.contains(revision) { Ok(()) } else { check(disk, *revision) };
+        match checked {
+            Ok(()) => whole.push(*revision),
             Err(Error::Damaged { file, what, .. }) => purged.damaged.push((file, what)),
             Err(error) => return Err(error),
         }
@@ -35,6 +37,7 @@ pub(crate) fn purge(disk: &dyn Disk) -> Result<Purged, Error> {
             break;
         }
     }
+    known.clone_from(&whole);
     let Some(oldest) = whole.get(keep - 1).copied() else { return Ok(purged) };
     // A name that was only seen may be gone after a power cut; what is removed then must not be missed.
     if !planted::is(Bug::SnapshotNameNotSynced) {
@@ -59,4 +62,9 @@ pub(crate) fn purge(disk: &dyn Disk) -> Result<Purged, Error> {
     }
     disk.sync_dir().map_err(Error::io("make the names durable of", &location))?;
     Ok(purged)
+}
+
+/// Reads all of a snapshot.
+fn check(disk: &dyn Disk, revision: Revision) -> Result<(), Error> {
+    Snapshot::open(disk, revision)?.check()
 }

@@ -4,12 +4,14 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use kvd_types::Revision;
 
-use crate::batch::{Commit, decode_batch};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
+use crate::group::{Commit, Group};
 use crate::planted::{self, Bug};
 use crate::record::{ALIGN, HEAD_BYTES, Head, Kind, Salt};
 use crate::segment::{self, HEADER_BYTES, Header};
@@ -22,7 +24,8 @@ pub(crate) struct Source {
     file: Box<dyn DiskFile>,
     name: String,
     len: u64,
-    window: Vec<u8>,
+    /// Shared with the bodies of records that were read.
+    window: Bytes,
     /// Where in the file the window begins.
     window_at: u64,
 }
@@ -31,15 +34,11 @@ impl Source {
     pub(crate) fn open(disk: &dyn Disk, name: &str) -> Result<Source, Error> {
         let file = disk.open(name).map_err(Error::io("open", name))?;
         let len = file.size().map_err(Error::io("measure", name))?;
-        Ok(Source { file, name: name.to_owned(), len, window: Vec::new(), window_at: 0 })
+        Ok(Source { file, name: name.to_owned(), len, window: Bytes::new(), window_at: 0 })
     }
 
     pub(crate) fn file(&self) -> &dyn DiskFile {
         &*self.file
-    }
-
-    pub(crate) fn into_file(self) -> Box<dyn DiskFile> {
-        self.file
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -58,10 +57,9 @@ impl Source {
         let window_end = self.window_at + self.window.len() as u64;
         if offset < self.window_at || offset + count > window_end {
             let wanted = count.max(WINDOW_BYTES).min(self.len - offset);
-            self.window = vec![0; wanted as usize];
-            self.window_at = offset;
-            if let Err(error) = self.file.read_at(offset, &mut self.window) {
-                self.window.clear();
+            let mut window = vec![0; wanted as usize];
+            self.window.clear();
+            if let Err(error) = self.file.read_at(offset, &mut window) {
                 let len = self.file.size().map_err(Error::io("measure", &self.name))?;
                 // A segment that is in use is cut to its end when the next one begins.
                 if error.kind() == ErrorKind::UnexpectedEof && len < self.len {
@@ -70,6 +68,7 @@ impl Source {
                 }
                 return Err(Error::io("read", &self.name)(error));
             }
+            (self.window, self.window_at) = (window.into(), offset);
         }
         let at = (offset - self.window_at) as usize;
         Ok(Some(&self.window[at..at + count as usize]))
@@ -82,7 +81,7 @@ impl Source {
     }
 
     /// The record at `offset`; what is wrong where there is none.
-    pub(crate) fn record(&mut self, salt: Salt, offset: u64) -> Result<Result<(Head, &[u8]), &'static str>, Error> {
+    pub(crate) fn record(&mut self, salt: Salt, offset: u64) -> Result<Result<(Head, Bytes), &'static str>, Error> {
         let Some(head) = self.head(salt, offset)? else {
             return Ok(Err("the checksum of a record's head is wrong"));
         };
@@ -91,7 +90,10 @@ impl Source {
         Ok(match self.bytes(body_at, padded)? {
             None => Err("a record reaches beyond the file's end"),
             Some(body) if salt.sum(offset, [body]) != head.body_sum => Err("the checksum of a record's body is wrong"),
-            Some(body) => Ok((head, &body[..head.body_len as usize])),
+            Some(_) => {
+                let at = (body_at - self.window_at) as usize;
+                Ok((head, self.window.slice(at..at + head.body_len as usize)))
+            }
         })
     }
 
@@ -133,7 +135,7 @@ pub(crate) struct End {
 }
 
 /// Is given a record with its offset; may end the walk.
-type Visit<'a> = dyn FnMut(u64, &Head, &[u8]) -> Result<ControlFlow<()>, Error> + 'a;
+type Visit<'a> = dyn FnMut(u64, &Head, Bytes) -> Result<ControlFlow<()>, Error> + 'a;
 
 /// Reads one segment. `last` is the newest revision before, and then the newest in it; `until` is where the segment's
 /// successor says that it ends.
@@ -223,31 +225,6 @@ fn cut(source: &mut Source, salt: Salt, offset: u64, flaw: &str) -> Result<u64, 
     }
 }
 
-/// Decodes the batches of a group whose head was followed: revisions from the head's on, without gaps.
-pub(crate) fn batches(
-    head: &Head,
-    mut body: &[u8],
-    visit: &mut dyn FnMut(Commit) -> Result<(), Error>,
-    damaged: impl Fn(String) -> Error,
-) -> Result<(), Error> {
-    let mut expected = head.revision;
-    let mut count = 0;
-    while let Some(commit) = decode_batch(&mut body).map_err(|what| damaged(what.to_owned()))? {
-        if commit.revision != expected {
-            let found = commit.revision;
-            return Err(damaged(format!("a batch is of revision {found} where {expected} comes next")));
-        }
-        visit(commit)?;
-        expected.0 += 1;
-        count += 1;
-    }
-    if count == head.count {
-        Ok(())
-    } else {
-        Err(damaged(format!("a group has {count} batches, and says {}", head.count)))
-    }
-}
-
 /// The batches after `after` up to `through`, in order, of a journal that may be in use. `through` must be durable.
 ///
 /// # Errors
@@ -277,14 +254,13 @@ pub fn between(
         if last >= through {
             break;
         }
-        let name = source.name().to_owned();
+        let name: Arc<str> = source.name().into();
         let until = chain.last().map(|(_, next)| next.previous_end);
         segment(&mut source, &header, until, &mut last, &mut |offset, head, body| {
-            let mut wanted = |commit: Commit| {
-                if commit.revision > after && commit.revision <= through { visit(commit) } else { Ok(()) }
-            };
             if head.kind == Kind::Group {
-                batches(head, body, &mut wanted, |what| Error::damaged(&name, offset, what))?;
+                Group::new(&name, offset, head, after, body).commits(&mut |commit| {
+                    if commit.revision <= through { visit(commit) } else { Ok(()) }
+                })?;
             }
             let newest = head.revision.0 + u64::from(head.count.saturating_sub(1));
             Ok(if newest >= through.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

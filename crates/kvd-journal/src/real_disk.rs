@@ -33,11 +33,19 @@ impl Disk for RealDisk {
 
     fn lock(&self) -> io::Result<Box<dyn DiskLock>> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.path.join(LOCK))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Box::new(RealLock { _file: file })),
-            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        locked(file.try_lock())?;
+        Ok(Box::new(RealLock { _file: Some(file) }))
+    }
+
+    fn lock_shared(&self) -> io::Result<Box<dyn DiskLock>> {
+        let file = match File::open(self.path.join(LOCK)) {
+            Ok(file) => file,
+            // A copy of what a kvd has left: nobody has ever had it, and who comes now makes the file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Box::new(RealLock { _file: None })),
+            Err(error) => return Err(error),
+        };
+        locked(file.try_lock_shared())?;
+        Ok(Box::new(RealLock { _file: Some(file) }))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -75,9 +83,16 @@ impl Disk for RealDisk {
     }
 }
 
+fn locked(tried: Result<(), TryLockError>) -> io::Result<()> {
+    tried.map_err(|error| match error {
+        TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+        TryLockError::Error(error) => error,
+    })
+}
+
 /// The kernel gives the lock back when the file closes, also when the process is killed.
 struct RealLock {
-    _file: File,
+    _file: Option<File>,
 }
 
 impl DiskLock for RealLock {}
@@ -169,10 +184,17 @@ mod tests {
     fn a_directory_has_one_holder() {
         let dir = tempfile::tempdir().unwrap();
         let disk = RealDisk::new(dir.path());
+        drop(disk.lock_shared().unwrap());
+        assert!(disk.list().unwrap().is_empty(), "who only reads leaves nothing");
         let lock = disk.lock().unwrap();
-        let kind = RealDisk::new(dir.path()).lock().err().map(|error| error.kind());
-        assert_eq!(kind, Some(io::ErrorKind::WouldBlock));
+        let other = RealDisk::new(dir.path());
+        for tried in [other.lock(), other.lock_shared()] {
+            assert_eq!(tried.err().map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
+        }
         drop(lock);
+        let readers = [disk.lock_shared().unwrap(), other.lock_shared().unwrap()];
+        assert_eq!(disk.lock().err().map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
+        drop(readers);
         disk.lock().unwrap();
     }
 }

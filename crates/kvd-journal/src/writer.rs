@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kvd_types::{Epoch, Revision};
 
 use crate::batch::{Batch, Encoded};
-use crate::disk::{Disk, DiskFile, DiskLock};
+use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
 use crate::planted::{self, Bug};
 use crate::record::{self, HEAD_BYTES, Head, Kind};
@@ -41,8 +41,8 @@ pub enum Policy {
 /// The end of the journal.
 pub struct Writer {
     disk: Arc<dyn Disk>,
-    /// Held until the writer goes, and those who make snapshots.
-    lock: Arc<dyn DiskLock>,
+    /// Holds the directory's lock too, until the writer goes and those who make snapshots.
+    snapshots: Snapshots,
     options: Options,
     segment: Header,
     file: Box<dyn DiskFile>,
@@ -78,7 +78,7 @@ pub(crate) fn segment_size(room: u64) -> u64 {
 impl Writer {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
-        lock: Arc<dyn DiskLock>,
+        snapshots: Snapshots,
         options: Options,
         segment: Header,
         file: Box<dyn DiskFile>,
@@ -90,7 +90,7 @@ impl Writer {
         let room = Arc::new(Room::new(segment.size - end - SET_ASIDE_BYTES, headroom, last));
         Writer {
             disk,
-            lock,
+            snapshots,
             options,
             segment,
             file,
@@ -113,7 +113,7 @@ impl Writer {
 
     /// Makes snapshots beside the journal, on any thread.
     pub fn snapshots(&self) -> Snapshots {
-        Snapshots::new(Arc::clone(&self.disk), Arc::clone(&self.lock), self.segment.epoch, self.options.entropy)
+        self.snapshots.clone()
     }
 
     /// The store's epoch.

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use kvd_types::{ContentType, Effect, Revision};
+use kvd_journal::{Entry, Error, Group, Load, Share, Snapshot};
+use kvd_types::{ContentType, Effect, Epoch, Revision};
 
 /// What a key has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,28 @@ impl Replica {
                 }
             }
         }
+    }
+}
+
+/// What a directory holds, by the rule of replay and nothing else.
+impl Load for Replica {
+    fn begin(&mut self, _epoch: Epoch, snapshot: Option<&Snapshot>) -> Result<(), Error> {
+        self.state.clear();
+        let Some(snapshot) = snapshot else { return Ok(()) };
+        for index in 0..snapshot.chunks_count() {
+            for entry in snapshot.chunk(index)?.entries() {
+                let Entry { key, value, content_type, expires_at_ms, revision } = entry?;
+                self.load(key.as_bytes(), Version { revision, value, content_type, expires_at_ms });
+            }
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, group: Group, _replayed: Share) -> Result<(), Error> {
+        group.commits(&mut |commit| {
+            self.apply(commit.revision, &commit.effects);
+            Ok(())
+        })
     }
 }
 

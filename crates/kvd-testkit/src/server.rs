@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,9 +24,52 @@ pub struct Server {
     /// Open for the server's life, although it writes nothing after the startup line.
     stdout: BufReader<ChildStdout>,
     address: SocketAddr,
-    args: Vec<String>,
+    launch: Launch,
+    /// None where the Redis protocol is not served.
+    resp_address: Option<SocketAddr>,
     /// Holds the data directory, and the log beside it.
     dir: TempDir,
+}
+
+/// How a server is started.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    /// Flags of `kvd serve`.
+    pub args: Vec<String>,
+    /// Variables of its environment.
+    pub env: Vec<(String, String)>,
+    /// A command that runs another, which it is started by.
+    pub under: Vec<String>,
+}
+
+impl Launch {
+    /// With these flags.
+    pub fn with(args: &[&str]) -> Launch {
+        Launch { args: args.iter().map(|arg| (*arg).to_owned()).collect(), ..Launch::default() }
+    }
+
+    /// A command that runs one of the workspace's binaries in this way, flags excluded.
+    ///
+    /// # Panics
+    /// As [`binary`].
+    pub fn command(&self, name: &str) -> Command {
+        let binary = binary(name);
+        let mut command = match &self.under[..] {
+            [] => Command::new(binary),
+            [program, args @ ..] => {
+                let mut command = Command::new(program);
+                command.args(args).arg(binary);
+                command
+            }
+        };
+        // Neither the caller's environment nor a kvd.toml of the machine may change what is tested.
+        for (variable, _) in env::vars_os().filter(|(variable, _)| variable.as_encoded_bytes().starts_with(b"KVD_")) {
+            command.env_remove(variable);
+        }
+        command.env("KVD_CONFIG", "/dev/null").envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null());
+        command
+    }
 }
 
 impl Server {
@@ -43,15 +86,48 @@ impl Server {
     /// # Panics
     /// When it does not become ready; shows its log.
     pub fn start_with(args: &[&str]) -> Server {
-        let dir = tempfile::tempdir().expect("a temporary directory can be made");
-        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let (child, stdout, address) = spawn(dir.path(), &args);
-        Server { child, stdout, address, args, dir }
+        Server::launched(Launch::with(args))
     }
 
-    /// The address it serves.
+    /// As [`start`](Server::start), in this way.
+    ///
+    /// # Panics
+    /// When it does not become ready; shows its log.
+    pub fn launched(launch: Launch) -> Server {
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        let Spawned { child, stdout, address, resp_address } = spawn(dir.path(), &launch);
+        Server { child, stdout, address, launch, resp_address, dir }
+    }
+
+    /// How it is started.
+    pub fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// The same, for [`restart`](Server::restart) to go by: to be changed while it is not running.
+    pub fn launch_mut(&mut self) -> &mut Launch {
+        &mut self.launch
+    }
+
+    /// `kvd serve` once more on its data directory, where it is expected not to start.
+    ///
+    /// # Panics
+    /// When it can't be run.
+    pub fn failing_start(&self) -> Output {
+        serve(self.dir.path(), &self.launch).output().expect("kvd can be run")
+    }
+
+    /// The address where it serves REST.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address where it serves the Redis protocol.
+    ///
+    /// # Panics
+    /// When it was started with `--resp off`.
+    pub fn resp_address(&self) -> SocketAddr {
+        self.resp_address.expect("the Redis protocol is served")
     }
 
     /// The address as `kvcli --url` takes it.
@@ -127,7 +203,8 @@ impl Server {
     /// # Panics
     /// When it does not become ready; shows its log.
     pub fn restart(&mut self) {
-        (self.child, self.stdout, self.address) = spawn(self.dir.path(), &self.args);
+        let Spawned { child, stdout, address, resp_address } = spawn(self.dir.path(), &self.launch);
+        (self.child, self.stdout, self.address, self.resp_address) = (child, stdout, address, resp_address);
     }
 }
 
@@ -164,34 +241,43 @@ pub fn wait_for_exit(child: &mut Child) -> ExitStatus {
     child.wait().expect("the process can be waited for")
 }
 
-fn spawn(dir: &Path, args: &[String]) -> (Child, BufReader<ChildStdout>, SocketAddr) {
-    let log = File::options().append(true).create(true).open(log_file(dir)).expect("the log can be written");
-    let mut command = Command::new(binary("kvd"));
+/// A server that is ready.
+struct Spawned {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    address: SocketAddr,
+    resp_address: Option<SocketAddr>,
+}
+
+fn serve(dir: &Path, launch: &Launch) -> Command {
+    let mut command = launch.command("kvd");
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--set", "resp.listen=127.0.0.1:0"])
+        .args(["--log-format", "json", "--data-dir"])
         .arg(data_dir(dir))
-        .args(args);
-    // Neither the caller's environment nor a kvd.toml of the machine may change what is tested.
-    for (variable, _) in env::vars_os().filter(|(variable, _)| variable.as_encoded_bytes().starts_with(b"KVD_")) {
-        command.env_remove(variable);
-    }
-    command.env("KVD_CONFIG", "/dev/null").current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-    let mut child = command.spawn().expect("kvd can be run");
+        .args(&launch.args)
+        .current_dir(dir);
+    command
+}
+
+fn spawn(dir: &Path, launch: &Launch) -> Spawned {
+    let log = File::options().append(true).create(true).open(log_file(dir)).expect("the log can be written");
+    let mut child = serve(dir, launch).stdout(Stdio::piped()).stderr(log).spawn().expect("kvd can be run");
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
     stdout.read_line(&mut line).expect("the startup line can be read");
-    let address = address_in(&line).unwrap_or_else(|| {
+    let address = address_in(&line, "listen").unwrap_or_else(|| {
         drop(child.kill());
         let status = child.wait().expect("the server can be waited for");
         let log = fs::read_to_string(log_file(dir)).unwrap_or_default();
         panic!("kvd did not become ready ({status}); it said {line:?} and logged:\n{log}")
     });
-    (child, stdout, address)
+    Spawned { child, stdout, address, resp_address: address_in(&line, "resp") }
 }
 
-fn address_in(startup_line: &str) -> Option<SocketAddr> {
+fn address_in(startup_line: &str, key: &str) -> Option<SocketAddr> {
     let ready: Value = serde_json::from_str(startup_line).ok()?;
-    ready["listen"][0].as_str()?.parse().ok()
+    ready[key][0].as_str()?.parse().ok()
 }
 
 fn data_dir(dir: &Path) -> PathBuf {

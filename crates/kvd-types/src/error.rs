@@ -108,7 +108,8 @@ pub enum Error {
     },
     /// There is no room for what was to be written. Deletes still work.
     #[error(
-        "memory is full: {needed} bytes needed, {used} of {max} in use; nothing was changed. Delete keys, or raise the limit"
+        "memory is full: {needed} bytes needed, {used} of {max} in use; nothing was changed. Delete keys, raise the limit \
+         (memory.max), or let keys of little use make room (memory.policy = \"evict\")"
     )]
     MemoryFull {
         /// What the write would have taken, in bytes.

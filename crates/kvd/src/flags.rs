@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use toml::Value;
 
-use crate::config::{self, CommandLine, Fsync, LISTEN_DEFAULT, LogFormat, LogLevel};
+use crate::config::{self, CommandLine, Fsync, LISTEN_DEFAULT, LogFormat, LogLevel, RESP_DEFAULT};
 
-/// kvd: an in-memory key-value store behind a REST API.
+/// kvd: an in-memory key-value store behind a REST API and the Redis protocol.
 ///
 /// All data is in memory, and a journal and snapshots in the data directory bring it back after a stop or a crash.
 /// `--fsync` says how much a crash may cost; with `--in-memory` nothing is kept.
@@ -42,6 +42,7 @@ pub(crate) enum Command {
 Examples:
   kvd serve
   kvd serve --listen 127.0.0.1:0 --log-format json   any free port; the startup line as JSON
+  kvd serve --max-memory 4GiB --set memory.policy=evict   a cache: keys of little use make room
   kvd serve --set limits.value_bytes_max=1MiB
 
 Every setting is a key of kvd.toml: see `kvd config --help`.")]
@@ -54,8 +55,9 @@ Every setting is a key of kvd.toml: see `kvd config --help`.")]
     },
     /// Serve in the background; return once the server is ready
     ///
-    /// Prints the server's startup line. The log goes to kvd.log in the data directory. If the server can't start,
-    /// shows what it logged and exits with 1, as it does when a server with this data directory is running already.
+    /// Prints the server's startup line; while data is loaded, a terminal shows how far that is. The log goes to kvd.log
+    /// in the data directory. If the server can't start, shows what it logged and exits with 1, as it does when a server
+    /// with this data directory is running already.
     #[command(after_help = "\
 Examples:
   kvd start
@@ -90,7 +92,8 @@ Examples:
     Status(ConfigArgs),
     /// Check the data of a server that is not running: is it whole, and what is in it
     ///
-    /// Changes nothing. Exits with 0 when a server could start with it, else with 1 and what is wrong.
+    /// Only reads, also where nothing can be written. Exits with 0 when a server could start with it, else with 1 and
+    /// what is wrong.
     #[command(after_help = "\
 Examples:
   kvd check ./data")]
@@ -100,7 +103,8 @@ Examples:
     },
     /// Print everything in a data directory's journal and snapshots, record by record
     ///
-    /// For people who want to see what happened, and when; the bytes are explained in docs/FORMAT.md. Changes nothing.
+    /// For people who want to see what happened, and when; the bytes are explained in docs/FORMAT.md. Only reads; the
+    /// server must not be running.
     #[command(after_help = "\
 Examples:
   kvd dump ./data
@@ -154,6 +158,8 @@ pub(crate) struct ConfigArgs {
 pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOST:PORT", help = listen_help())]
     listen: Vec<String>,
+    #[arg(long, value_name = "HOST:PORT|off", help = resp_help())]
+    resp: Option<String>,
     /// Serving threads [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = workers)]
     workers: Option<u16>,
@@ -164,6 +170,10 @@ pub(crate) struct ServeArgs {
     /// Keep N older versions of each key, for `?rev=`, history and rollback [default: 0, none]
     #[arg(long, value_name = "N")]
     history: Option<u16>,
+    /// Use at most so many bytes of memory, such as 4GiB; memory.policy says what happens to a write that needs more
+    /// [default: no limit]
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<String>,
     /// Log events from this severity on [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<LogLevel>,
@@ -195,6 +205,9 @@ impl ServeArgs {
         if !self.listen.is_empty() {
             line.flags.push(("server.listen", "--listen", self.listen.clone().into()));
         }
+        if let Some(resp) = &self.resp {
+            line.flags.push(("resp.listen", "--resp", resp.as_str().into()));
+        }
         if let Some(workers) = self.workers {
             line.flags.push(("server.workers", "--workers", i64::from(workers).into()));
         }
@@ -203,6 +216,9 @@ impl ServeArgs {
         }
         if let Some(versions) = self.history {
             line.flags.push(("history.versions", "--history", i64::from(versions).into()));
+        }
+        if let Some(size) = &self.max_memory {
+            line.flags.push(("memory.max", "--max-memory", size.as_str().into()));
         }
         if let Some(level) = self.log_level {
             line.flags.push(("log.level", "--log-level", text(level)));
@@ -230,6 +246,10 @@ fn text(choice: impl serde::Serialize) -> Value {
 
 fn listen_help() -> String {
     format!("Serve REST here; port 0 takes a free one. Repeatable [default: {LISTEN_DEFAULT}]")
+}
+
+fn resp_help() -> String {
+    format!("Serve the Redis protocol here, or nowhere [default: {RESP_DEFAULT}]")
 }
 
 fn config_help() -> String {

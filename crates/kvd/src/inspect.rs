@@ -1,5 +1,5 @@
-//! `kvd check` and `kvd dump`: looking at a data directory without serving it. Changes nothing; what the files mean is the
-//! journal's to say, here is how it is told.
+//! `kvd check` and `kvd dump`: looking at a data directory without serving it. Changes nothing, and needs no right to; what the
+//! files mean is the journal's to say, here is how it is told.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use kvd_journal::{
-    Commit, Content, Disk, History, Inspected, Options, Past, Policy, RealDisk, Recovery, Version, What, inspect,
+    Commit, Content, Disk, Error, Group, History, Inspected, Load, Past, RealDisk, Share, Snapshot, Version, What,
+    inspect,
 };
 use kvd_types::{Effect, Epoch, Key, Reason};
 
@@ -19,23 +20,10 @@ const SHOWN_BYTES: usize = 64;
 
 /// Whether a server could start with this directory, and what it would find.
 pub(crate) fn check(dir: &Path) -> anyhow::Result<ExitCode> {
-    let disk: Arc<dyn Disk> = Arc::new(open(dir)?);
-    // Only for a directory that is to be written to.
-    let options = Options { epoch: Epoch(0), entropy: 0, segment_bytes: 0, policy: Policy::Off };
-    let (mut puts, mut deletes) = (0_u64, 0_u64);
-    let recovery = Recovery::open(disk, options)?;
-    if let Some(snapshot) = recovery.snapshot() {
-        for chunk in 0..snapshot.chunks_count() {
-            snapshot.chunk(chunk)?;
-        }
-    }
-    let replayed = recovery.replay(&mut |Commit { effects, .. }| {
-        let puts_here = effects.iter().filter(|effect| matches!(effect, Effect::Put { .. })).count();
-        puts += puts_here as u64;
-        deletes += (effects.len() - puts_here) as u64;
-    })?;
-    let report = replayed.report();
-    say(&format!("epoch      {}", replayed.epoch()))?;
+    let mut found = Found::default();
+    let (epoch, report) = kvd_journal::check(Arc::new(open(dir)?), &mut found)?;
+    let Found { puts, deletes } = found;
+    say(&format!("epoch      {epoch}"))?;
     match report.snapshot {
         Some(revision) => say(&format!("snapshot   revision {revision}, {} keys", report.snapshot_entries))?,
         None => say("snapshot   none")?,
@@ -58,9 +46,39 @@ pub(crate) fn check(dir: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What would be loaded: all of it is read and decoded, and counted.
+#[derive(Default)]
+struct Found {
+    /// After the snapshot's entries.
+    puts: u64,
+    /// Clears are among them.
+    deletes: u64,
+}
+
+impl Load for Found {
+    fn begin(&mut self, _: Epoch, snapshot: Option<&Snapshot>) -> Result<(), Error> {
+        *self = Found::default();
+        let Some(snapshot) = snapshot else { return Ok(()) };
+        (0..snapshot.chunks_count())
+            .try_for_each(|index| snapshot.chunk(index)?.entries().try_for_each(|entry| entry.map(drop)))
+    }
+
+    fn group(&mut self, group: Group, _: Share) -> Result<(), Error> {
+        group.effects(|_, effect| {
+            match effect {
+                Effect::Put { .. } => self.puts += 1,
+                Effect::Delete { .. } | Effect::Clear => self.deletes += 1,
+            }
+            Ok(())
+        })
+    }
+}
+
 /// Every record of every file, oldest first.
 pub(crate) fn dump(dir: &Path) -> anyhow::Result<ExitCode> {
     let disk = open(dir)?;
+    // A journal in use may end in the middle of a record, and its files go away.
+    let _lock = kvd_journal::lock_shared(&disk)?;
     let mut names = disk.list().with_context(|| format!("can't read {}", dir.display()))?;
     names.retain(|name| name.ends_with(".snapshot") || name.ends_with(".journal"));
     names.sort_unstable();

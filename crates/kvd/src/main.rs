@@ -6,6 +6,7 @@ mod daemon;
 mod flags;
 mod inspect;
 mod logging;
+mod progress;
 mod serve;
 mod server;
 

@@ -9,7 +9,7 @@ use tracing::error;
 use crate::config::{self, Config, LogFormat};
 use crate::daemon::{Home, PidFile, Ready};
 use crate::flags::ServeArgs;
-use crate::{logging, say, server};
+use crate::{logging, progress, say, server};
 
 /// Serves until the process is told to stop. As a `daemon` it leaves the session of whoever started it.
 pub(crate) fn serve(args: &ServeArgs, daemon: bool) -> anyhow::Result<ExitCode> {
@@ -35,13 +35,22 @@ fn run(config: &Config, daemon: bool) -> anyhow::Result<()> {
     let home = Home::create(&config.data_dir)?;
     let _pid_file = PidFile::acquire(&home)?;
     let format = config.log.format;
-    server::run(config, |started| {
+    server::run(config, show(daemon), |started| {
         let ready = Ready::new(started, config.policy(), &home, daemon);
         if let Err(error) = announce(&ready, &home, format) {
             // Clients can be served all the same.
             error!("{error:#}");
         }
     })
+}
+
+/// Where the progress of the loading is told.
+fn show(daemon: bool) -> server::Show {
+    if daemon {
+        return Box::new(progress::send);
+    }
+    let line = progress::Line::new();
+    Box::new(move |text| line.show(text))
 }
 
 /// Tells where the server is: `kvd status` by a file, and whoever started it by one line.

@@ -64,9 +64,15 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_column() {
     for (text, error) in [
         ("[server]\nlisen = []\n", "kvd.toml:2:1: unknown key \"server.lisen\"; did you mean \"server.listen\"?"),
         ("\n[sever]\nlisten = []\n", "kvd.toml:2:2: unknown table or key \"sever\"; did you mean \"server\"?"),
-        ("listen = []\n", "kvd.toml:1:1: unknown table or key \"listen\"; did you mean \"server.listen\"?"),
+        (
+            "listen = []\n",
+            "kvd.toml:1:1: unknown table or key \"listen\"; did you mean \"resp.listen\" or \"server.listen\"?",
+        ),
         ("log.lvel = \"info\"\n", "kvd.toml:1:5: unknown key \"log.lvel\"; did you mean \"log.level\"?"),
-        ("[resp]\nlisten = []\n", "kvd.toml:1:2: unknown table or key \"resp\"; `kvd config --help` lists all keys"),
+        (
+            "[resp]\nlisten = []\n",
+            "kvd.toml:2:10: invalid type: sequence, expected a string; write it like `resp.listen = \"127.0.0.1:6679\"`",
+        ),
         (
             "[storage]\nversions = 3\n",
             "kvd.toml:2:1: unknown key \"storage.versions\"; `kvd config --help` lists all keys",
@@ -118,9 +124,9 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_column() {
 fn a_mistake_outside_of_the_file_names_the_variable_or_the_argument() {
     let unknown = Check::new().env("KVD_LOG__LEVLE", "info").refused();
     assert_eq!(unknown, "environment variable KVD_LOG__LEVLE: unknown key \"log.levle\"; did you mean \"log.level\"?");
-    let of_another_version = Check::new().env("KVD_RESP__LISTEN", "off").refused();
+    let of_another_version = Check::new().env("KVD_HISTORY__VERSIONS", "3").refused();
     assert!(
-        of_another_version.starts_with("environment variable KVD_RESP__LISTEN: unknown key"),
+        of_another_version.starts_with("environment variable KVD_HISTORY__VERSIONS: unknown key"),
         "{of_another_version}"
     );
     let wrong = Check::new().env("KVD_SERVER__WORKERS", "many").refused();
@@ -145,11 +151,14 @@ fn a_mistake_outside_of_the_file_names_the_variable_or_the_argument() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_no_flag() {
-    for flag in ["--resp=off", "--max-memory=1GiB"] {
-        let output = Check::new().args(&[flag]).run();
-        assert_eq!(output.status.code(), Some(2), "{flag}");
-    }
+fn a_memory_limit_is_a_size_and_shown_as_given() {
+    let shown = Check::new().args(&["--max-memory", "64MiB", "--set", "memory.policy=evict"]).accepted();
+    assert!(shown.contains("64MiB") && shown.contains("--max-memory"), "{shown}");
+    assert!(shown.contains("evict"), "{shown}");
+    let refused = Check::new().args(&["--max-memory", "much"]).refused();
+    assert!(refused.starts_with("--max-memory: ") && refused.contains("a size: bytes"), "{refused}");
+    let refused = Check::new().args(&["--set", "memory.policy=lru"]).refused();
+    assert!(refused.contains("expected `reject` or `evict`"), "{refused}");
 }
 
 #[test]
@@ -264,8 +273,22 @@ fn an_address_that_others_can_reach_needs_a_word_of_consent() {
         let consent = "security.insecure_no_auth=true";
         Check::new().file("kvd.toml", "").args(&["--listen", public, "--set", consent]).accepted();
     }
+    let resp = Check::new().file("kvd.toml", "").args(&["--resp", "0.0.0.0:0"]).refused();
+    assert!(resp.starts_with("resp.listen (--resp): 0.0.0.0:0 can be reached"), "{resp}");
     for private in ["127.0.0.1:0", "127.1.2.3:0", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
         Check::new().file("kvd.toml", "").args(&["--listen", private]).accepted();
+    }
+}
+
+#[test]
+fn the_redis_protocol_has_one_address_or_none() {
+    for accepted in ["off", "127.0.0.1:0", "[::1]:6679"] {
+        let checked = Check::new().file("kvd.toml", "").args(&["--resp", accepted]).accepted();
+        assert!(checked.contains(&format!("resp.listen = \"{accepted}\"  (--resp)")), "{checked}");
+    }
+    for wrong in ["on", "6679", "unix:/run/kvd.sock", ""] {
+        let refused = Check::new().file("kvd.toml", "").args(&["--resp", wrong]).refused();
+        assert!(refused.starts_with(&format!("--resp: \"{wrong}\"")), "{refused}");
     }
 }
 
@@ -295,6 +318,8 @@ fn settings_that_can_not_work_are_refused() {
             "http.allowed_hosts=kv.example.com:80",
             "\"kv.example.com:80\" is no host name; give names alone, such as kv.example.com",
         ),
+        ("memory.max=1000000", "1000000 is too small, the least is 1048576"),
+        ("memory.policy=evict", "nothing is evicted without a limit; give one with --max-memory, or memory.max"),
         ("http.allowed_hosts=http://a", "\"http://a\" is no host name; give names alone, such as kv.example.com"),
     ] {
         let refused = Check::new().file("kvd.toml", "").args(&["--set", assignment]).refused();

@@ -2,7 +2,6 @@
 //! between. What was acknowledged or read is there again, with its version; damage stops the start; `kvd check` and `kvd
 //! dump` say what is on the disk. `KVD_KILL_CYCLES` makes the kills more.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -263,12 +262,7 @@ fn damage_stops_the_start_and_is_named() {
     fs::write(&journal, bytes).unwrap();
     let check = kvd(&server, "check");
     assert_eq!(check.status.code(), Some(1));
-    let start = Command::new(binary("kvd"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(server.data_dir())
-        .env("KVD_CONFIG", "/dev/null")
-        .output()
-        .unwrap();
+    let start = server.failing_start();
     assert_eq!((start.status.code(), start.stdout.is_empty()), (Some(1), true));
     for output in [check, start] {
         let error = String::from_utf8(output.stderr).unwrap();
@@ -276,75 +270,6 @@ fn damage_stops_the_start_and_is_named() {
     }
     let dump = String::from_utf8(kvd(&server, "dump").stdout).unwrap();
     assert!(dump.contains("bad: "), "{dump}");
-}
-
-/// A small file system in place of a directory, for as long as this lives.
-struct SmallDisk {
-    at: std::path::PathBuf,
-}
-
-impl SmallDisk {
-    /// None where this user may not mount one.
-    fn mount(at: std::path::PathBuf) -> Option<SmallDisk> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=220m", "none"]).arg(&at).output().ok()?;
-        mounted.status.success().then_some(SmallDisk { at })
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: the server may still be there when a test has failed.
-        drop(Command::new("umount").arg("-l").arg(&self.at).output());
-    }
-}
-
-#[test]
-fn a_full_disk_refuses_takes_deletes_and_recovers_without_a_restart() {
-    let mut server = Server::start_with(&["--fsync", "always"]);
-    server.stop();
-    let Some(_disk) = SmallDisk::mount(server.data_dir()) else {
-        return eprintln!("not tested: a file system can't be mounted here");
-    };
-    let filler = server.data_dir().join("filler");
-    fs::write(&filler, vec![0; 140 << 20]).unwrap();
-    server.restart();
-    let before = client(&server);
-    let refused = |error: kvd_client::Error| {
-        let problem = error.problem().expect("it is an answer").code().to_owned();
-        assert_eq!(problem, "disk-full", "{error}");
-    };
-    let mut count = 0;
-    loop {
-        match before.set(format!("key{count}"), vec![7; 1 << 20]) {
-            Ok(_) => count += 1,
-            Err(error) => break refused(error),
-        }
-    }
-    assert!(count > 40, "{count} MiB in a segment of 64");
-    assert_eq!(ask(&server, "GET /readyz").status, 503);
-    assert!(before.stats().unwrap().durability.error.is_some());
-    assert!(before.delete("key0").unwrap().found, "deletes have room kept for them");
-    refused(before.set("refused", vec![7; 1 << 20]).unwrap_err());
-    fs::remove_file(&filler).unwrap();
-    // Asking is what takes the time: there is nothing else to wait for.
-    while ask(&server, "GET /readyz").status != 200 {}
-    before.set("after", vec![7; 1 << 20]).unwrap();
-    server.kill();
-    server.restart();
-    let after = client(&server);
-    assert_eq!(after.stats().unwrap().keys, count);
-    assert!(after.get("refused").unwrap().is_none() && after.get("key0").unwrap().is_none());
-    server.stop();
-
-    // A start on a disk that is all but full serves what is there.
-    let fillers = (0..).map(|number| server.data_dir().join(format!("filler{number}")));
-    let fillers: Vec<_> = fillers.take_while(|filler| fs::write(filler, vec![0; 4 << 20]).is_ok()).collect();
-    fs::remove_file(&fillers[0]).unwrap();
-    server.restart();
-    let after = client(&server);
-    assert_eq!(after.get("after").unwrap().unwrap().bytes, vec![7; 1 << 20]);
-    assert!(after.delete("after").unwrap().found);
-    server.stop();
 }
 
 #[test]
@@ -357,13 +282,8 @@ fn a_server_in_memory_has_nothing_to_put_into_a_snapshot() {
 }
 
 #[test]
-fn a_second_server_and_a_directory_that_is_none_are_told() {
-    let server = Server::start();
-    let check = kvd(&server, "check");
-    assert_eq!(check.status.code(), Some(1));
-    assert!(String::from_utf8(check.stderr).unwrap().contains("is in use by another kvd"));
+fn a_directory_that_is_none_is_told() {
     let nowhere = Command::new(binary("kvd")).args(["check", "/nowhere/at/all"]).output().unwrap();
     assert_eq!(nowhere.status.code(), Some(1));
-    let names: BTreeSet<_> = fs::read_dir(server.data_dir()).unwrap().map(|file| file.unwrap().file_name()).collect();
-    assert!(names.contains(std::ffi::OsStr::new("journal.lock")));
+    assert!(String::from_utf8(nowhere.stderr).unwrap().contains("/nowhere/at/all is no directory"));
 }

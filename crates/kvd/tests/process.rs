@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use kvd_testkit::{RawConnection, Server, wait_for_exit};
+use kvd_testkit::{RawConnection, Server, on_terminal, wait_for_exit};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getsid, kill_process, pidfd_open};
 use serde_json::Value;
@@ -38,6 +38,8 @@ impl Place {
     fn bare_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kvd"));
         command.env_clear().env("HOME", self.dir.path()).env("KVD_CONFIG", "/dev/null");
+        // The default port is one for all tests.
+        command.env("KVD_RESP__LISTEN", "127.0.0.1:0");
         command.current_dir(self.dir.path()).stdin(Stdio::null()).args(args);
         command
     }
@@ -98,12 +100,15 @@ fn start_returns_when_the_server_answers_and_stop_when_it_is_gone() {
     assert_eq!((&ready["policy"], &ready["keys"]), (&Value::from("interval"), &Value::from(0)));
     assert_eq!(ready["data_dir"], place.data().to_str().unwrap());
     let address = ready["listen"][0].as_str().unwrap();
+    let resp = ready["resp"][0].as_str().unwrap();
     let mut connection = RawConnection::open(address.parse().unwrap());
     connection.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(connection.read_response().status, 200);
 
     let status = place.kvd(&["status"]).ends_with(0);
-    for part in ["kvd is ready\n", &format!("http://{address}\n"), "data/kvd.log\n", "interval\n", "uptime"] {
+    for part in
+        ["kvd is ready\n", &format!("http://{address} redis://{resp}\n"), "data/kvd.log\n", "interval\n", "uptime"]
+    {
         assert!(status.stdout.contains(part), "{part:?} is not in {}", status.stdout);
     }
 
@@ -271,6 +276,40 @@ fn what_becomes_of_the_data_is_said_at_the_start() {
     let line = format!("data directory {}, policy always (0 keys loaded)", place.data().display());
     assert!(started.stdout.starts_with("kvd 0.1.0 is ready: http://127.0.0.1:"), "{}", started.stdout);
     assert!(started.stdout.contains(&line), "{}", started.stdout);
+}
+
+/// One key, in a snapshot.
+fn with_a_snapshot(place: &Place) {
+    let ready = place.start().ready();
+    let ask = |line: &str| {
+        let mut connection = RawConnection::open(ready["listen"][0].as_str().unwrap().parse().unwrap());
+        connection.send(format!("{line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").as_bytes());
+        connection.read_response()
+    };
+    assert_eq!(ask("PUT /v1/keys/a").status, 201);
+    assert_eq!(ask("POST /v1/admin/snapshot").status, 202);
+    let has_snapshot = || {
+        let stats: Value = serde_json::from_slice(&ask("GET /v1/stats").body).unwrap();
+        stats["durability"]["snapshot_revision"].is_u64()
+    };
+    // Asking is what takes the time: there is nothing else to wait for.
+    while !has_snapshot() {}
+    place.kvd(&["stop"]).ends_with(0);
+}
+
+#[test]
+fn how_far_the_loading_is_shows_on_a_terminal_and_nowhere_else() {
+    let place = Place::new();
+    with_a_snapshot(&place);
+    let start = || place.command(&["start", "--listen", "127.0.0.1:0"]);
+    let piped = Outcome::of(start().output().unwrap()).ends_with(0);
+    assert!(piped.stdout.starts_with("kvd 0.1.0 is ready") && piped.stdout.lines().count() == 1, "{}", piped.stdout);
+    assert_eq!(piped.stderr, "");
+    place.kvd(&["stop"]).ends_with(0);
+    let shown = on_terminal(start());
+    let (loading, ready) = shown.rsplit_once("\r\x1b[K").expect("the line is taken away");
+    assert_eq!(loading, "\r\x1b[Kloading: 1 keys of the snapshot (100%)");
+    assert!(ready.starts_with("kvd 0.1.0 is ready") && ready.lines().count() == 1, "{ready}");
 }
 
 #[test]

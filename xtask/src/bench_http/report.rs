@@ -15,7 +15,8 @@ use serde::Serialize;
 use super::answer::Headers;
 use super::load::Load;
 use super::server::Server;
-use super::{DEPTHS, KEYS, Options, VALUE_BYTES, packages};
+use super::{DEPTHS, KEYS, Options, PACKAGES, VALUE_BYTES};
+use crate::packages;
 
 /// One turn of one server.
 #[derive(Clone, Serialize)]
@@ -77,7 +78,7 @@ impl Report {
         load_before: f32,
     ) -> anyhow::Result<Report> {
         let cpus = procfs::CpuInfo::current()?;
-        let mut versions: BTreeMap<_, _> = packages::versions().into_iter().collect();
+        let mut versions: BTreeMap<_, _> = packages::versions(&PACKAGES).into_iter().collect();
         versions.insert("kvd", first_line(&options.bin_dir.join("kvd"), "version"));
         versions.insert("kernel", first_line(Path::new("uname"), "--kernel-release"));
         versions.insert("go", first_line(Path::new("go"), "version"));

@@ -30,7 +30,7 @@ impl Server {
     /// One worker, since it gets one core; the keys come by kvcli, as they would in life.
     pub(super) fn kvd(options: &Options, work: &Path) -> anyhow::Result<Server> {
         let mut command = pinned(options, &options.bin_dir.join("kvd"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--workers", "1", "--log-format", "json"]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--resp", "off", "--workers", "1", "--log-format", "json"]);
         command.arg("--data-dir").arg(work.join("data"));
         let server = Server::start("kvd", command)?;
 

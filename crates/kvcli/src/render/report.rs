@@ -163,6 +163,8 @@ pub(crate) fn info(info: &InfoAnswer) -> Vec<Group> {
                 ("URL", size(limits.url_bytes_max)),
                 ("headers", size(limits.header_bytes_max)),
                 ("all requests in memory", size(limits.inbound_bytes_max)),
+                ("memory", limits.memory_bytes_max.map_or("none".to_owned(), size)),
+                ("when memory is full", limits.memory_policy.as_deref().unwrap_or("none").to_owned()),
                 ("connections", limits.connections_max.to_string()),
                 ("time to send headers", milliseconds(limits.header_timeout_ms)),
                 ("pause in a body", milliseconds(limits.body_idle_timeout_ms)),

@@ -34,6 +34,16 @@ pub(super) fn txn(client: &Connection, output: &mut Output, script: &Script) -> 
     Ok(Exit::Conflict)
 }
 
+/// A commit that nobody answered is not looked for: it is asked for again.
+fn unanswered(error: Error) -> Failure {
+    let may_be_asked_again = error.outcome_is_unknown() && error.problem().is_none();
+    let failure = Failure::from(error);
+    if may_be_asked_again {
+        return failure.hint("run `kvcli tx commit` once more: the server keeps its answer for a minute");
+    }
+    failure
+}
+
 /// A refusal, with the line of the script that it is about.
 fn refused(script: &Script, error: Error) -> Failure {
     let at_fault = error.problem().and_then(|problem| problem.errors().first()?.pointer.clone());
@@ -59,7 +69,7 @@ pub(super) fn tx(connection: &Connection, output: &mut Output, command: &Tx) -> 
             }
         }
         Tx::Commit => {
-            let revision = open()?.commit()?;
+            let revision = open()?.commit().map_err(unanswered)?;
             if output.view.is_json() {
                 output.json(serde_json::json!({ "revision": revision.0 }).to_string().as_bytes())?;
             } else {

@@ -2,6 +2,7 @@
 //! Knows nothing of how figures were taken.
 
 mod durable;
+mod eviction;
 mod figures;
 mod tables;
 mod targets;
@@ -12,7 +13,7 @@ use std::io::ErrorKind;
 use anyhow::{Context, ensure};
 
 use crate::args::Paths;
-use crate::results::{self, AllocatorResults, Cell, DurableResults, EngineResults};
+use crate::results::{self, AllocatorResults, Cell, DurableResults, EngineResults, EvictionResults};
 
 const HEAD: &str = "\
 # Benchmarks
@@ -28,6 +29,7 @@ pub(crate) fn write(paths: &Paths) -> anyhow::Result<()> {
     let engine: Option<EngineResults> = results::read(&paths.engine())?;
     let allocators: Option<AllocatorResults> = results::read(&paths.allocators())?;
     let durable: Option<DurableResults> = results::read(&paths.durable())?;
+    let eviction: Option<EvictionResults> = results::read(&paths.eviction())?;
     let mut sections = Vec::new();
     if engine.is_some() || allocators.is_some() {
         let mut section = String::from("\n## Engine\n\n");
@@ -42,7 +44,11 @@ pub(crate) fn write(paths: &Paths) -> anyhow::Result<()> {
     if let Some(results) = &durable {
         sections.push(("durable", format!("\n## Durability\n\n{}", durable::section(results))));
     }
-    let files = [paths.engine(), paths.allocators(), paths.durable()].map(|path| path.display().to_string());
+    if let Some(results) = &eviction {
+        sections.push(("eviction", format!("\n## Eviction\n\n{}", eviction::section(results))));
+    }
+    let files =
+        [paths.engine(), paths.allocators(), paths.durable(), paths.eviction()].map(|path| path.display().to_string());
     ensure!(!sections.is_empty(), "there is none of {}: measure first", files.join(", "));
     let path = paths.report();
     let mut text = match fs::read_to_string(path) {

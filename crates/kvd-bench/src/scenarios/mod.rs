@@ -3,10 +3,13 @@
 
 mod durable;
 mod engine;
+mod eviction;
 mod growth;
 mod memory;
+mod redis;
 
 pub(crate) use durable::durable;
 pub(crate) use engine::engine;
+pub(crate) use eviction::eviction;
 pub(crate) use growth::{Grown, grow};
 pub(crate) use memory::{allocators, memory, remember};

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use kvd_engine::{Config, Engine, Found, Worker};
-use kvd_types::{Command, Delete, Key, Set};
+use kvd_types::{Command, Delete, Key, Revision, Set};
 
 use super::{Access, Handle, Side};
 
@@ -74,7 +74,7 @@ impl Access for &mut Session<'_> {
 
     fn set_each(&mut self, keys: &[&[u8]], value: &Bytes) {
         let sets: Vec<_> = keys.iter().map(|key| Command::Set(Set::new(borrowed(key), value.clone()))).collect();
-        self.engine.execute_batch(&mut self.worker, &sets, |_, reply| {
+        self.engine.execute_batch(&mut self.worker, &sets, Revision(0), |_, reply, _| {
             reply.expect("keys and values are within the limits");
         });
     }

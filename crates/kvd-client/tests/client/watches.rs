@@ -57,7 +57,10 @@ async fn a_stream_that_breaks_before_its_first_event_goes_on_where_it_began() {
     let fake = Fake::start(vec![stream(""), stream(&commit(41, "a"))]);
     let mut watch = Client::new(&fake.url).unwrap().watch(WatchOptions::default());
     assert_eq!(revisions(&mut watch, 1).await, [41]);
-    assert_eq!(asked(&fake), [("GET /v1/watch".to_owned(), None), ("GET /v1/watch?from=41".to_owned(), None)]);
+    assert_eq!(
+        asked(&fake),
+        [("GET /v1/watch?prefix=".to_owned(), None), ("GET /v1/watch?prefix=&from=41".to_owned(), None)]
+    );
 }
 
 #[tokio::test]
@@ -69,7 +72,7 @@ async fn a_reader_that_is_too_slow_is_told_and_goes_on_with_what_is_kept() {
     let Watched::Lagged(lagged) = watch.next().await.unwrap() else { panic!("not told") };
     assert_eq!((lagged.revision, lagged.oldest), (Revision(41), Revision(90)));
     assert_eq!(revisions(&mut watch, 1).await, [90]);
-    assert_eq!(asked(&fake)[1], ("GET /v1/watch?from=90".to_owned(), None));
+    assert_eq!(asked(&fake)[1], ("GET /v1/watch?prefix=&from=90".to_owned(), None));
 }
 
 #[tokio::test]

@@ -32,7 +32,9 @@ use bucket::{Bucket, Locked, Slot};
 pub(crate) use hash::Hashed;
 use hash::Hashing;
 pub(crate) use history::{Content, Depth, Kept, Past};
-pub(crate) use record::{Draft, EXPIRES_AT_MS_MAX, Record, SHARED_BYTES};
+pub use record::SHARED_BYTES;
+pub(crate) use record::{Draft, EXPIRES_AT_MS_MAX, Record};
+pub(crate) use resize::KEY_BYTES;
 use resize::Step;
 use root::Place;
 pub(crate) use root::Root;
@@ -93,9 +95,11 @@ pub(crate) struct Seen<'g> {
 }
 
 impl Index {
-    pub(crate) fn new(shape: Shape, hash_key: [u64; 2]) -> Index {
+    /// Empty. One `to_load` waits for so many keys at least, until [`end_loading`](Index::end_loading).
+    pub(crate) fn new(shape: Shape, hash_key: [u64; 2], to_load: Option<u64>) -> Index {
+        let root = to_load.map_or_else(|| Root::new(shape, false), |keys| Root::to_load(shape, keys));
         Index {
-            root: AtomicPtr::new(Box::into_raw(Root::new(shape, false))),
+            root: AtomicPtr::new(Box::into_raw(root)),
             change: Mutex::new(()),
             hashing: Hashing::new(hash_key),
             shape,
@@ -103,6 +107,11 @@ impl Index {
             rekeyed: AtomicU64::new(0),
             settled_at: AtomicU64::new(u64::MAX),
         }
+    }
+
+    /// All keys have come: from now on it is as full as it is to be.
+    pub(crate) fn end_loading(&self, guard: &Guard<'_>) {
+        self.newest(guard).table.end_loading(guard);
     }
 
     /// A key and its hash, for the other calls.
@@ -168,19 +177,6 @@ impl Index {
         let changes = bucket.changes();
         let version = version::resolve(bucket.find(Word::tag_of(hash), key.key(), guard), horizon, guard);
         Seen { version, bucket, changes }
-    }
-
-    /// Asks the processor to fetch the buckets of these keys, and then their records.
-    #[inline]
-    pub(crate) fn prefetch(&self, keys: &[Hashed<'_>], guard: &Guard<'_>) {
-        let root = self.newest(guard);
-        for key in keys {
-            root.table.prefetch(self.hashing.place(*key, root.is_keyed), guard);
-        }
-        for key in keys {
-            let place = root.place(*key, &self.hashing, guard);
-            place.bucket.prefetch(Word::tag_of(place.hash));
-        }
     }
 
     /// Locks the home of one key.

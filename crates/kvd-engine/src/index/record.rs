@@ -21,7 +21,7 @@ use crate::reclaim::Garbage;
 use crate::sync::{AtomicU64, Ordering};
 
 /// From this length on, in bytes, a value is shared instead of copied: a copy would cost more than counting its users.
-pub(crate) const SHARED_BYTES: usize = 16 << 10;
+pub const SHARED_BYTES: usize = 16 << 10;
 
 /// 48 bits: the year 10889. Later is never.
 pub(crate) const EXPIRES_AT_MS_MAX: u64 = (1 << 48) - 1;
@@ -192,6 +192,11 @@ impl<'g> Record<'g> {
             None => self.bytes_at(parts.value, parts.value_len),
             Some(bytes) => bytes,
         }
+    }
+
+    /// A value that is shared instead of copied.
+    pub(crate) fn shared_value(self) -> Option<&'g Bytes> {
+        self.shared(&self.parts())
     }
 
     fn shared(self, parts: &Parts) -> Option<&'g Bytes> {

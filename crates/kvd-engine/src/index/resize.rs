@@ -17,7 +17,7 @@ use std::ops::Range;
 use super::bucket::{self, Locked};
 use super::record::Record;
 use super::segment::SegmentWord;
-use super::table::{Growth, Table};
+use super::table::{Growth, Shape, Table};
 use super::version;
 use super::word::Word;
 use crate::planted;
@@ -31,12 +31,21 @@ const KEYS_PER_BUCKET_MAX: u64 = if cfg!(kvd_loom) { 1 } else { 5 };
 /// So many keys at most a bucket has after that, in hundredths.
 const KEYS_PER_BUCKET_GROWN_CENTI: u64 = if cfg!(kvd_loom) { 70 } else { 440 };
 
+/// The same while a store is loaded: a third of the copies is worth a sixth more of memory for the index.
+const KEYS_PER_BUCKET_LOADING_CENTI: u64 = if cfg!(kvd_loom) { 70 } else { 330 };
+
+/// Bytes of the index that a key takes otherwise.
+pub(crate) const KEY_BYTES: u64 = 64 * 100 / KEYS_PER_BUCKET_GROWN_CENTI;
+
 /// A segment shrinks when it has fewer keys than this for each bucket.
 const KEYS_PER_BUCKET_MIN: u64 = 2;
 
 /// The directory is not doubled when it has more entries for each segment than this: few hashes agree in so many bits, unless
 /// they were chosen or the others are gone.
 const ENTRIES_PER_SEGMENT_MAX: u64 = 64;
+
+/// No segment is split that needs fewer buckets than this, or than the most that the shape allows.
+const BUCKETS_OF_SMALLEST_SPLIT: usize = 39;
 
 /// Keys of one bucket from which on they are taken for chosen.
 const FLOODED_KEYS: usize = 48;
@@ -57,9 +66,23 @@ fn has_too_few(segment: SegmentWord, keys: u64, guard: &Guard<'_>) -> bool {
 
 /// Buckets for so many keys. With its header a segment has 4 to 7 times a power of 2 lines: allocators round other sizes up to
 /// these, and can use the memory of one segment for the next.
-fn buckets_for(keys: u64) -> usize {
-    let lines = (keys * 100).div_ceil(KEYS_PER_BUCKET_GROWN_CENTI).max(1) as usize + 1;
+fn buckets_for(keys: u64, keys_per_bucket_centi: u64) -> usize {
+    let lines = (keys * 100).div_ceil(keys_per_bucket_centi).max(1) as usize + 1;
     lines.next_multiple_of((lines.next_power_of_two() / 8).max(1)) - 1
+}
+
+/// Bits of a directory for so many keys, and buckets of each of its segments: those that will have the most do not split soon.
+pub(super) fn sized_for(keys: u64, shape: Shape) -> (u32, usize) {
+    let buckets_max = shape.buckets_max.min(BUCKETS_OF_SMALLEST_SPLIT);
+    let most = (buckets_max as u64 * KEYS_PER_BUCKET_GROWN_CENTI / 100).max(1);
+    let mut bits = 0;
+    while keys >> bits > most {
+        bits += 1;
+    }
+    // As full as segments are on the average, not as just after they have grown: the index is to be no larger than before.
+    let each = (keys >> bits) * (KEYS_PER_BUCKET_GROWN_CENTI + KEYS_PER_BUCKET_MAX * 100) / 2;
+    let each = each.div_ceil(KEYS_PER_BUCKET_MAX * 100);
+    (bits, buckets_for(each, KEYS_PER_BUCKET_GROWN_CENTI).min(shape.buckets_max))
 }
 
 /// What one step of resizing came to.
@@ -120,7 +143,7 @@ impl Table {
         let keys = segment.header(guard).keys.load(Ordering::Relaxed); // a hint, as above
         let is_growing = !has_too_few(segment, keys, guard);
         let sibling = self.sibling_to_merge(segment, guard);
-        if sibling.is_none() && !is_growing && buckets_for(keys) >= segment.buckets() {
+        if sibling.is_none() && !is_growing && self.buckets_for(keys) >= segment.buckets() {
             return Step::Done;
         }
         let mut old = vec![segment];
@@ -147,6 +170,24 @@ impl Table {
         if is_growing && new.iter().any(|segment| is_flooded(*segment, guard)) { Step::Flooded } else { Step::Again }
     }
 
+    fn buckets_for(&self, keys: u64) -> usize {
+        let is_loading = self.is_loading.load(Ordering::Relaxed); // only how much room is left depends on it
+        buckets_for(keys, if is_loading { KEYS_PER_BUCKET_LOADING_CENTI } else { KEYS_PER_BUCKET_GROWN_CENTI })
+    }
+
+    /// The store is loaded: segments that were made for keys to come shrink from now on when they have too few.
+    pub(super) fn end_loading(&self, guard: &Guard<'_>) {
+        self.is_loading.store(false, Ordering::Relaxed); // as in `buckets_for`
+        let (entries, bits) = self.entries(guard);
+        let mut at = 0;
+        while at < entries.len() {
+            let segment = SegmentWord(entries[at].load(Ordering::Acquire)); // pairs with the store in `publish`
+            let fewest = bounds(segment.buckets(), segment.depth()).start;
+            segment.header(guard).shrink_below.store(fewest, Ordering::Relaxed); // a hint, as above
+            at += 1 << (bits - segment.depth());
+        }
+    }
+
     /// The other half of what was one segment once, if together they fit well into one.
     fn sibling_to_merge(&self, segment: SegmentWord, guard: &Guard<'_>) -> Option<SegmentWord> {
         let keys = |segment: SegmentWord| segment.header(guard).keys.load(Ordering::Relaxed); // a hint
@@ -155,21 +196,21 @@ impl Table {
             return None;
         }
         let sibling = self.segment(segment.header(guard).prefix ^ bit(depth - 1), guard);
-        let fits = buckets_for(keys(segment) + keys(sibling)) <= self.shape.buckets_max.div_ceil(2);
+        let fits = self.buckets_for(keys(segment) + keys(sibling)) <= self.shape.buckets_max.div_ceil(2);
         (sibling.depth() == depth && fits).then_some(sibling)
     }
 
     /// Buckets from which on a segment is split. Segments differ in that by chance: if all grew in step, they would leave the
     /// allocator the memory of one size all at once, and ask for another.
     fn buckets_max(&self, prefix: u64, depth: u32) -> usize {
-        const SIZES: [usize; 4] = [39, 47, 55, 63];
+        const SIZES: [usize; 4] = [BUCKETS_OF_SMALLEST_SPLIT, 47, 55, 63];
         let draw = (prefix | u64::from(depth)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62;
         SIZES[draw as usize].min(self.shape.buckets_max)
     }
 
     /// A new segment with these keys.
     fn fill(&self, prefix: u64, depth: u32, placed: &[Placed], guard: &Guard<'_>) -> SegmentWord {
-        let buckets = buckets_for(placed.len() as u64).min(self.shape.buckets_max);
+        let buckets = self.buckets_for(placed.len() as u64).min(self.shape.buckets_max);
         let segment = SegmentWord::new(prefix, depth, buckets, bounds(buckets, depth));
         let mut bytes = segment.bytes();
         for (hash, word) in placed {
@@ -193,7 +234,7 @@ impl Table {
         let (depth, prefix) = (old[0].depth(), old[0].header(guard).prefix);
         if old.len() == 2 {
             vec![self.fill(prefix & !bit(depth - 1), depth - 1, &placed, guard)]
-        } else if buckets_for(placed.len() as u64) <= self.buckets_max(prefix, depth) {
+        } else if self.buckets_for(placed.len() as u64) <= self.buckets_max(prefix, depth) {
             vec![self.fill(prefix, depth, &placed, guard)]
         } else {
             let is_upper = |(hash, _): &&Placed| hash & bit(depth) != 0;

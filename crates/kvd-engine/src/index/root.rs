@@ -66,19 +66,24 @@ pub(super) struct Place<'g> {
 
 impl Root {
     pub(super) fn new(shape: Shape, is_keyed: bool) -> Box<Root> {
-        Root::counting(shape, is_keyed, Arc::new(AtomicU64::new(0)))
+        Root::counting(Table::new(shape), is_keyed, Arc::new(AtomicU64::new(0)))
+    }
+
+    /// For a store to be loaded, which will have so many keys at least.
+    pub(super) fn to_load(shape: Shape, keys: u64) -> Box<Root> {
+        Root::counting(Table::to_load(shape, keys), false, Arc::new(AtomicU64::new(0)))
     }
 
     /// The root that the keys of this one move to.
     pub(super) fn successor(&self, shape: Shape) -> Box<Root> {
-        Root::counting(shape, true, Arc::clone(&self.held))
+        Root::counting(Table::new(shape), true, Arc::clone(&self.held))
     }
 
-    fn counting(shape: Shape, is_keyed: bool, held: Arc<AtomicU64>) -> Box<Root> {
+    fn counting(table: Table, is_keyed: bool, held: Arc<AtomicU64>) -> Box<Root> {
         Box::new(Root {
             before: AtomicPtr::new(null_mut()),
             since: AtomicU64::new(0),
-            table: Table::new(shape),
+            table,
             is_keyed,
             next: AtomicPtr::new(null_mut()),
             moved_below: AtomicU64::new(0),

@@ -9,9 +9,10 @@
 //! ```
 
 use super::bucket::{Bucket, Locked};
+use super::resize::{bounds, sized_for};
 use super::segment::{BUCKETS_MAX, SegmentWord};
 use crate::reclaim::{Garbage, Guard};
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// Segments that are freed in one go: some 2,000 keys, which a thread that serves can bear.
 const FREED_SEGMENTS: usize = 8;
@@ -28,6 +29,8 @@ pub(crate) struct Table {
     /// Bytes of directory, segments and chained buckets.
     pub(super) bytes: AtomicU64,
     pub(super) shape: Shape,
+    /// Many keys are to come and nobody reads yet.
+    pub(super) is_loading: AtomicBool,
 }
 
 /// How large parts may be; smaller ones make tests meet splits earlier.
@@ -47,14 +50,29 @@ pub(super) struct Growth {
 
 impl Table {
     pub(crate) fn new(shape: Shape) -> Table {
+        Table::with_capacity(shape, 0)
+    }
+
+    /// To load a store: with room for so many keys, in segments that don't shrink for having too few until `end_loading`.
+    pub(super) fn to_load(shape: Shape, keys: u64) -> Table {
+        Table { is_loading: AtomicBool::new(true), ..Table::with_capacity(shape, keys) }
+    }
+
+    fn with_capacity(shape: Shape, keys: u64) -> Table {
         assert!((1..=BUCKETS_MAX).contains(&shape.buckets_max), "a segment has 1 to {BUCKETS_MAX} buckets");
-        let segment = SegmentWord::new(0, 0, 1, super::resize::bounds(1, 0));
-        let bytes = AtomicU64::new(segment.bytes() + 8);
+        let (bits, buckets) = sized_for(keys, shape);
+        let segments = 1_u64 << bits;
+        let most = bounds(buckets, bits).end;
+        // In two steps, since a shift by 64 is none.
+        let segment = |index: u64| SegmentWord::new(index << (63 - bits) << 1, bits, buckets, 0..most);
+        let entries: Vec<AtomicU64> = (0..segments).map(|index| AtomicU64::new(segment(index).0)).collect();
+        let first = SegmentWord(entries[0].load(Ordering::Relaxed)); // nobody else knows it yet
         Table {
-            directory: AtomicU64::new(publishable(vec![AtomicU64::new(segment.0)])),
-            growth: Mutex::new(Growth { segments: 1, deepest: 1 }),
-            bytes,
+            bytes: AtomicU64::new(segments * (first.bytes() + 8)),
+            directory: AtomicU64::new(publishable(entries)),
+            growth: Mutex::new(Growth { segments, deepest: segments }),
             shape,
+            is_loading: AtomicBool::new(false),
         }
     }
 

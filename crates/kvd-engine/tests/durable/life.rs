@@ -75,18 +75,8 @@ struct Life<'w> {
 
 /// What a directory holds, by the rule of replay and nothing else.
 pub(crate) fn replica(disk: &SimDisk, options: Options) -> Result<(Report, State), JournalError> {
-    let recovery = Recovery::open(Arc::new(disk.fork()), options)?;
     let mut replica = Replica::default();
-    if let Some(snapshot) = recovery.snapshot() {
-        for chunk in 0..snapshot.chunks_count() {
-            for entry in snapshot.entries(chunk)? {
-                let (revision, value, content_type) = (entry.revision, entry.value, entry.content_type);
-                let version = Version { revision, value, content_type, expires_at_ms: entry.expires_at_ms };
-                replica.load(entry.key.as_bytes(), version);
-            }
-        }
-    }
-    let replayed = recovery.replay(&mut |commit| replica.apply(commit.revision, &commit.effects))?;
+    let replayed = Recovery::open(Arc::new(disk.fork()), options)?.load(&mut replica)?;
     Ok((replayed.report().clone(), replica.state))
 }
 
@@ -465,6 +455,12 @@ impl Life<'_> {
             Check { key: self.key(), condition }
         });
         let checks = checks.collect();
+        let commands = self.branch();
+        let otherwise = self.random.random::<bool>().then(|| self.branch());
+        Command::Transaction(Transaction { checks, commands, otherwise, on_failure: OnFailure::Abort })
+    }
+
+    fn branch(&mut self) -> Vec<Command<'static>> {
         let commands = (0..self.random.random_range(1..5)).map(|_| match self.random.random_range(0..4) {
             0 => Command::Set(self.set()),
             1 => self.append(),
@@ -474,9 +470,7 @@ impl Life<'_> {
             }
             _ => Command::Delete(Delete::new(self.key())),
         });
-        let commands = commands.collect();
-        let on_failure = OnFailure::Abort;
-        Command::Transaction(Transaction { checks, commands, otherwise: None, on_failure })
+        commands.collect()
     }
 
     fn sets(&mut self) -> Vec<Set<'static>> {

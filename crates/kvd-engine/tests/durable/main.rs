@@ -4,9 +4,12 @@
 #![cfg(not(any(kvd_loom, kvd_shuttle)))]
 
 mod crash;
+mod eviction;
 mod failures;
 mod life;
+mod load;
 mod model;
+mod own_writes;
 mod past;
 mod planted;
 mod start;

@@ -88,12 +88,12 @@ impl Model {
 
     /// One command after the other on a state of its own; what differs in the end is the commit.
     fn expect_transaction(&self, transaction: &Transaction<'_>, now_ms: u64) -> Expected {
-        if !transaction.checks.iter().all(|check| self.holds(&check.key, &check.condition, now_ms)) {
-            return Expected::Refused;
-        }
+        let holds = transaction.checks.iter().all(|check| self.holds(&check.key, &check.condition, now_ms));
+        let branch = if holds { Some(&transaction.commands) } else { transaction.otherwise.as_ref() };
+        let Some(branch) = branch else { return Expected::Refused };
         let mut scratch = Model::new(self.last(), self.newest().clone());
         let mut last = BTreeMap::new();
-        for command in &transaction.commands {
+        for command in branch {
             let Expected::Effects(effects) = scratch.expect(command, now_ms) else { return Expected::Refused };
             scratch.commit(Revision(scratch.last().0 + 1), &effects);
             for effect in effects {

@@ -201,6 +201,10 @@ impl Disk for Busy {
         self.disk.lock()
     }
 
+    fn lock_shared(&self) -> std::io::Result<Box<dyn DiskLock>> {
+        self.disk.lock_shared()
+    }
+
     fn list(&self) -> std::io::Result<Vec<String>> {
         self.disk.list()
     }

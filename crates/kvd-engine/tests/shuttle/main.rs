@@ -12,6 +12,7 @@ mod alone;
 mod clears;
 mod client;
 mod durable;
+mod eviction;
 mod history;
 mod one_shot;
 mod order;

@@ -20,7 +20,23 @@ fn transaction(commands: Vec<Command<'static>>) -> Command<'static> {
 }
 
 fn copy(to: &str) -> Command<'static> {
-    Command::Transfer(Transfer { from: key("k"), to: key(to), replace: true, keep: true })
+    copy_of("k", to)
+}
+
+fn copy_of(from: &str, to: &str) -> Command<'static> {
+    Command::Transfer(Transfer { from: key(from), to: key(to), replace: true, keep: true })
+}
+
+/// Another branch than the one that room is made for at first.
+fn otherwise(commands: Vec<Command<'static>>) -> Command<'static> {
+    let checks = vec![Check { key: key("k"), condition: Condition::Absent }];
+    let (otherwise, on_failure) = (Some(commands), OnFailure::Abort);
+    Command::Transaction(Transaction { checks, commands: vec![], otherwise, on_failure })
+}
+
+/// A value that is longer by the time it is copied.
+fn grown() -> Command<'static> {
+    transaction(vec![Command::Set(Set::new(key("l"), "")), append("l", 30 << 10), copy_of("l", "m")])
 }
 
 /// A store that holds 60 KiB under `k`, and has room for less than that beside.
@@ -35,15 +51,22 @@ fn nearly_full() -> (Engine, Worker) {
 fn a_result_that_does_not_fit_is_refused() {
     let (engine, mut worker) = nearly_full();
     let before = engine.stats();
-    let too_much =
-        [append("k", 4 << 10), transaction(vec![append("k", 4 << 10)]), copy("to"), transaction(vec![copy("to")])];
+    let too_much = [
+        append("k", 4 << 10),
+        transaction(vec![append("k", 4 << 10)]),
+        otherwise(vec![append("k", 4 << 10)]),
+        copy("to"),
+        transaction(vec![copy("to")]),
+        grown(),
+    ];
     for (nth, command) in too_much.iter().enumerate() {
         let refused = engine.execute(&mut worker, command);
         assert!(matches!(refused, Err(Error::MemoryFull { .. })), "{nth}: {refused:?}");
     }
     let after = engine.stats();
     assert_eq!((after.totals.keys, after.totals.value_bytes, after.revision), (1, 60 << 10, before.revision));
-    assert_eq!(after.operations.rejected, before.operations.rejected + 4);
+    // The keys of first branches: none of the third, three of the last.
+    assert_eq!(after.operations.rejected - before.operations.rejected, 1 + 1 + 1 + 1 + 3);
     // What takes less goes on, and so do deletes.
     engine.execute(&mut worker, &transaction(vec![append("l", 1)])).unwrap();
     engine.execute(&mut worker, &transaction(vec![Command::Delete(Delete::new(key("k")))])).unwrap();

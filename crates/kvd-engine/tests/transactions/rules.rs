@@ -3,6 +3,7 @@
 
 use kvd_engine::{Config, Engine};
 use kvd_types::*;
+use proptest::prelude::*;
 
 /// What a key that holds `value` holds after `rule`.
 fn apply(value: Option<&str>, rule: Rule) -> Result<Option<String>, Error> {
@@ -93,6 +94,22 @@ fn hundred_tenths_are_ten() {
         value = apply(Some(&value), Rule::IncrementFloat { by: 0.1 }).unwrap().unwrap();
         let (whole, tenths) = (n / 10, n % 10);
         assert_eq!(value, if tenths == 0 { whole.to_string() } else { format!("{whole}.{tenths}") });
+    }
+}
+
+proptest! {
+    /// Amounts in hundredths add up as integers do.
+    #[test]
+    fn hundredths_add_up(a in -1_000_000_000_000i64..1_000_000_000_000, b in -1_000_000_000_000i64..1_000_000_000_000) {
+        let text = |hundredths: i64| {
+            let sign = if hundredths < 0 { "-" } else { "" };
+            let (whole, rest) = (hundredths.abs() / 100, hundredths.abs() % 100);
+            let digits = format!("{sign}{whole}.{rest:02}");
+            digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+        };
+        let by = text(b).parse().unwrap();
+        let sum = apply(Some(&text(a)), Rule::IncrementFloat { by }).unwrap().unwrap();
+        prop_assert_eq!(sum, text(a + b));
     }
 }
 

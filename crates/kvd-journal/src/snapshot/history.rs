@@ -72,40 +72,9 @@ pub struct Past {
     pub jumps: Vec<Jump>,
 }
 
-/// What one record of a snapshot's keys holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Chunk {
-    /// Keys with their newest version alone.
-    Entries(Vec<Entry<'static>>),
-    /// Keys with older versions.
-    Histories(Vec<History<'static>>),
-}
-
-impl Chunk {
-    /// How many keys.
-    pub fn len(&self) -> usize {
-        match self {
-            Chunk::Entries(entries) => entries.len(),
-            Chunk::Histories(histories) => histories.len(),
-        }
-    }
-
-    /// Whether it holds none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The keys that have a value, without older versions.
-    pub fn into_entries(self) -> Vec<Entry<'static>> {
-        match self {
-            Chunk::Entries(entries) => entries,
-            Chunk::Histories(histories) => histories.into_iter().filter_map(History::into_entry).collect(),
-        }
-    }
-}
-
 impl History<'static> {
-    fn into_entry(self) -> Option<Entry<'static>> {
+    /// Its newest version, if that is a value.
+    pub(super) fn into_entry(self) -> Option<Entry<'static>> {
         let Version { revision, content, .. } = self.versions.into_iter().next()?;
         match content {
             Content::Put { value, content_type, expires_at_ms } => {

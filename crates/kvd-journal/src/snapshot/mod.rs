@@ -13,11 +13,11 @@ use bytes::{Buf, BufMut, Bytes};
 use kvd_types::{ContentType, Effect, Epoch, Key, Revision};
 
 pub(crate) use history::decode_histories;
-pub use history::{Chunk, Content, History, Past, Version};
-pub use load::Snapshot;
+pub use history::{Content, History, Past, Version};
+pub use load::{Chunk, Snapshot};
 pub use write::{SnapshotWriter, Snapshots};
 
-use crate::batch::{decode_effect, encode_put, take};
+use crate::batch::{Values, decode_effect, encode_put, take};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
 use crate::record::Salt;
@@ -27,6 +27,9 @@ use crate::segment;
 pub(crate) const HEADER_BYTES: u64 = 32;
 
 const MAGIC: &[u8; 8] = b"kvdsnap\0";
+
+/// What an entry takes beside its key, its value and what few have: its revision, its kind and two lengths.
+pub const ENTRY_BYTES: u64 = 20;
 
 /// A snapshot that is not finished yet.
 const DRAFT: &str = "snapshot.new";
@@ -52,9 +55,17 @@ impl Entry<'_> {
         encode_put(to, &self.key, &self.value, self.content_type.as_ref(), self.expires_at_ms);
     }
 
-    fn decode(from: &mut &[u8]) -> Result<Entry<'static>, &'static str> {
+    /// The same entry, owning its key.
+    pub(crate) fn into_owned(self) -> Entry<'static> {
+        let Entry { key, value, content_type, expires_at_ms, revision } = self;
+        Entry { key: key.into_owned(), value, content_type, expires_at_ms, revision }
+    }
+}
+
+impl<'a> Entry<'a> {
+    fn decode(values: Values<'_>, from: &mut &'a [u8]) -> Result<Entry<'a>, &'static str> {
         let revision = Revision(take(from, 8)?.get_u64_le());
-        match decode_effect(from)? {
+        match decode_effect(values, from)? {
             Effect::Put { key, value, content_type, expires_at_ms } => {
                 Ok(Entry { key, value, content_type, expires_at_ms, revision })
             }
@@ -128,20 +139,22 @@ impl Sums {
     }
 }
 
-/// The entries of a chunk, one after the other.
-///
-/// # Errors
-/// What is wrong with it, although its checksum is right.
-pub(crate) fn decode_entries(mut body: &[u8], count: u32) -> Result<Vec<Entry<'static>>, &'static str> {
-    let mut entries = Vec::new();
-    while !body.is_empty() {
-        entries.push(Entry::decode(&mut body)?);
-    }
-    if entries.len() == count as usize {
-        Ok(entries)
-    } else {
-        Err("a chunk has another number of entries than it says")
-    }
+/// The entries of a chunk, one after the other; the first thing that is wrong, although the checksum is right, ends them.
+pub(crate) fn decode_entries(whole: &Bytes, count: u32) -> impl Iterator<Item = Result<Entry<'_>, &'static str>> {
+    let (mut body, mut left) = (&whole[..], count);
+    std::iter::from_fn(move || {
+        if body.is_empty() || left == 0 {
+            let is_right = body.is_empty() && left == 0;
+            (body, left) = (&[], 0);
+            return (!is_right).then_some(Err("a chunk has another number of entries than it says"));
+        }
+        left -= 1;
+        let entry = Entry::decode(Values::Shared(whole), &mut body);
+        if entry.is_err() {
+            (body, left) = (&[], 0);
+        }
+        Some(entry)
+    })
 }
 
 /// The name of the snapshot that ends at `revision`.

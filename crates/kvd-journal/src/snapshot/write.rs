@@ -2,7 +2,7 @@
 //! tail from the journal's own files; walks no index and waits for no sync.
 
 use std::io::IoSlice;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kvd_types::{Epoch, Revision};
 
@@ -26,6 +26,8 @@ pub struct Snapshots {
     lock: Arc<dyn DiskLock>,
     epoch: Epoch,
     entropy: u64,
+    /// Snapshots that this process has read and found whole: a purge need not read them again.
+    whole: Arc<Mutex<Vec<Revision>>>,
 }
 
 /// A snapshot that is being made. Dropped before its end, it is gone.
@@ -51,8 +53,15 @@ pub struct SnapshotWriter {
 }
 
 impl Snapshots {
-    pub(crate) fn new(disk: Arc<dyn Disk>, lock: Arc<dyn DiskLock>, epoch: Epoch, entropy: u64) -> Snapshots {
-        Snapshots { disk, lock, epoch, entropy }
+    /// `loaded` is the snapshot that the store was loaded from.
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        lock: Arc<dyn DiskLock>,
+        epoch: Epoch,
+        entropy: u64,
+        loaded: Option<Revision>,
+    ) -> Snapshots {
+        Snapshots { disk, lock, epoch, entropy, whole: Arc::new(Mutex::new(loaded.into_iter().collect())) }
     }
 
     /// Begins a snapshot. `begin` is R0: the newest revision given, loaded before the walk over the keys.
@@ -100,7 +109,9 @@ impl Snapshots {
     /// # Errors
     /// What the operating system says; some files may be gone then, none that is needed.
     pub fn purge(&self) -> Result<Purged, Error> {
-        purge::purge(&*self.disk)
+        // What is guarded is whole between any two statements.
+        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        purge::purge(&*self.disk, &mut whole)
     }
 }
 
@@ -239,7 +250,20 @@ mod tests {
 
     use super::*;
     use crate::snapshot::Snapshot;
-    use crate::{Options, Policy, RealDisk, Recovery};
+    use crate::{Group, Load, Options, Policy, RealDisk, Recovery, Share};
+
+    /// Who loads an empty directory.
+    struct Nothing;
+
+    impl Load for Nothing {
+        fn begin(&mut self, _: Epoch, _: Option<&Snapshot>) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn group(&mut self, _: Group, _: Share) -> Result<(), Error> {
+            unreachable!("the directory is empty")
+        }
+    }
 
     /// A snapshot after revision 0 whose tail has a batch of each of these revisions, whatever they are.
     fn with_tail(revisions: &[u64]) -> Result<Snapshot, Error> {
@@ -247,7 +271,7 @@ mod tests {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir.path()));
         let options = Options { epoch: Epoch(1), entropy: 2, segment_bytes: 0, policy: Policy::Always };
         let recovery = Recovery::open(Arc::clone(&disk), options).unwrap();
-        let journal = recovery.replay(&mut |_| {}).unwrap().resume(0).unwrap();
+        let journal = recovery.load(&mut Nothing).unwrap().resume(0).unwrap();
         let mut writer = journal.snapshots().begin(Revision(0)).unwrap();
         for revision in revisions {
             let mut batch = Encoded::new(&[Effect::Clear]).unwrap();

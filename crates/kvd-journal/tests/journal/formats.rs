@@ -10,7 +10,7 @@ use kvd_journal::{
 use kvd_testkit::disk::SimDisk;
 use kvd_types::{ContentType, Effect, Reason, Revision};
 
-use crate::support::{self, Store, delete, entry, key, options, put};
+use crate::support::{self, Commits, Store, delete, entry, key, options, put};
 
 const DUMP: &str = "dump.txt";
 
@@ -193,14 +193,11 @@ fn format_1_opens() {
 fn format_2_opens() {
     let disk = fixtures(2);
     let recovery = Recovery::open(std::sync::Arc::new(disk.clone()), options(Policy::Always)).unwrap();
-    let snapshot = recovery.snapshot().unwrap();
-    assert_eq!(snapshot.past(), Some(&past()));
-    let kvd_journal::Chunk::Histories(found) = snapshot.chunk(0).unwrap() else { panic!("keys with older versions") };
-    assert_eq!(found, histories());
-    let mut tail = Vec::new();
-    let replayed = recovery.replay(&mut |commit| tail.push(commit)).unwrap();
+    let mut found = Commits::default();
+    let replayed = recovery.load(&mut found).unwrap();
+    assert_eq!((found.past, found.histories), (Some(past()), histories()));
     let commit = Commit { revision: Revision(3), time_ms: Some(1_700_000_000_200), effects: vec![put("tail", "1")] };
-    assert_eq!(tail, [commit]);
+    assert_eq!(found.commits, [commit]);
     assert_eq!(replayed.report().jumps, [past().jumps[0], Jump { from: Revision(3), to: Revision(3 + (1 << 24)) }]);
     drop(replayed);
     // Who wants no history finds the keys that have a value.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use kvd_journal::{Commit, Content, History, Jump, Options, Past, Policy, Recovery, Version};
+use kvd_journal::{Content, History, Jump, Options, Past, Policy, Recovery, Version};
 use kvd_testkit::disk::SimDisk;
 use kvd_types::Revision;
 
-use crate::support::{Store, key, options, put};
+use crate::support::{Commits, Store, key, options, put};
 
 /// The version in the header of each file, by name.
 fn formats(disk: &SimDisk) -> Vec<u32> {
@@ -29,10 +29,9 @@ fn only_what_has_history_is_of_format_2() {
     store.now_ms = 7;
     store.commit(&[put("a", "2")]);
     let times = |disk: &SimDisk| {
-        let mut times = Vec::new();
-        let recovery = Recovery::open(Arc::new(disk.clone()), policy()).unwrap();
-        recovery.replay(&mut |Commit { time_ms, .. }| times.push(time_ms)).unwrap();
-        times
+        let mut found = Commits::default();
+        Recovery::open(Arc::new(disk.clone()), policy()).unwrap().load(&mut found).unwrap();
+        found.commits.iter().map(|commit| commit.time_ms).collect::<Vec<_>>()
     };
     drop(store);
     assert_eq!(formats(&disk), [1, 1, 2], "the second segment's commits have times");

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use kvd_journal::{Error, Policy, Recovery};
+use kvd_journal::{Chunk, Entry, Error, Group, Load, Policy, Recovery, Share, Snapshot};
 use kvd_testkit::disk::SimDisk;
 use kvd_testkit::durability::{Replica, Version};
-use kvd_types::{Effect, Revision};
+use kvd_types::{Effect, Epoch, Revision};
 
 use crate::support::{self, Store, delete, entry, options, put};
 
@@ -52,19 +52,95 @@ fn chunks_are_loaded_by_many_threads() {
     store.snapshot().unwrap();
     let there = store.replica.state.clone();
     drop(store);
-    let recovery = Recovery::open(Arc::new(disk), options(Policy::Off)).unwrap();
-    let snapshot = recovery.snapshot().unwrap();
-    assert!(snapshot.chunks_count() >= 4, "{}", snapshot.chunks_count());
-    let chunks: Vec<_> = std::thread::scope(|scope| {
-        let load = |chunk| scope.spawn(move || snapshot.entries(chunk).unwrap());
-        let loads: Vec<_> = (0..snapshot.chunks_count()).map(load).collect();
-        loads.into_iter().flat_map(|load| load.join().unwrap()).collect()
-    });
-    let mut replica = Replica::default();
-    for kvd_journal::Entry { key, value, content_type, expires_at_ms, revision } in chunks {
-        replica.load(key.as_bytes(), Version { revision, value, content_type, expires_at_ms });
+    let mut threads = Threads::default();
+    Recovery::open(Arc::new(disk), options(Policy::Off)).unwrap().load(&mut threads).unwrap();
+    assert!(threads.chunks_count >= 4, "{}", threads.chunks_count);
+    assert_eq!(threads.replica.state, there);
+}
+
+/// Loads each chunk on a thread of its own.
+#[derive(Default)]
+struct Threads {
+    chunks_count: usize,
+    replica: Replica,
+}
+
+impl Load for Threads {
+    fn begin(&mut self, _: Epoch, snapshot: Option<&Snapshot>) -> Result<(), Error> {
+        let snapshot = snapshot.unwrap();
+        self.chunks_count = snapshot.chunks_count();
+        let chunks: Vec<_> = std::thread::scope(|scope| {
+            let loads: Vec<_> =
+                (0..self.chunks_count).map(|index| scope.spawn(move || snapshot.chunk(index).unwrap())).collect();
+            loads.into_iter().map(|load| load.join().unwrap()).collect()
+        });
+        for Entry { key, value, content_type, expires_at_ms, revision } in
+            chunks.iter().flat_map(Chunk::entries).map(Result::unwrap)
+        {
+            self.replica.load(key.as_bytes(), Version { revision, value, content_type, expires_at_ms });
+        }
+        Ok(())
     }
-    assert_eq!(replica.state, there);
+
+    fn group(&mut self, group: Group, replayed: Share) -> Result<(), Error> {
+        self.replica.group(group, replayed)
+    }
+}
+
+/// Damage to what is read first, in the middle and last of the newest snapshot.
+#[test]
+fn what_was_loaded_of_a_damaged_snapshot_is_void() {
+    let disk = SimDisk::new();
+    let mut store = Store::open(&disk, options(Policy::Always)).unwrap();
+    store.commit(&[put("gone", "1"), put("stays", "1")]);
+    store.snapshot().unwrap();
+    let mut snapshot = store.writer.snapshots().begin(store.last).unwrap();
+    for index in 0..3 {
+        store.commit(&[put(&format!("large{index}"), vec![index; 1 << 20])]);
+    }
+    for (key, version) in &store.replica.state {
+        snapshot.add(&entry(key, version)).unwrap();
+    }
+    store.commit(&[delete("gone"), put("tail", vec![7; 1000])]);
+    store.writer.sync().unwrap();
+    snapshot.finish(store.last, store.writer.durable(), 0).unwrap();
+    let there = store.replica.state.clone();
+    drop(store);
+    let newest = disk.names().into_iter().rfind(|name| name.ends_with(".snapshot")).unwrap();
+    let bytes = disk.bytes(&newest);
+    for at in [100, bytes.len() / 2, bytes.len() - 500, bytes.len() - 1] {
+        let copy = disk.copy();
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        copy.put(&newest, damaged);
+        let (replayed, replica) = support::recover(&copy, options(Policy::Always)).unwrap();
+        let report = replayed.report();
+        assert_eq!(report.snapshots_damaged.len(), 1, "at {at}");
+        assert_eq!((report.snapshot, report.snapshot_entries, report.batches), (Some(Revision(1)), 2, 4), "at {at}");
+        assert_eq!(replica.state, there, "at {at}");
+    }
+}
+
+/// What a snapshot costs to read: all of it once at a start, nothing at the purge after that.
+#[test]
+fn a_snapshot_is_read_once() {
+    let disk = SimDisk::new();
+    let mut store = Store::open(&disk, options(Policy::Always)).unwrap();
+    for index in 0..3 {
+        store.commit(&[put("key", vec![index; 2 << 20])]);
+        store.snapshot().unwrap();
+    }
+    store.writer.close(0).unwrap();
+    let store = Store::open(&disk, options(Policy::Always)).unwrap();
+    let newest = disk.names().into_iter().rfind(|name| name.ends_with(".snapshot")).unwrap();
+    let size = disk.bytes(&newest).len();
+    // The newest was loaded; the one before is read now, and known at the next purge.
+    for expected in [1, 0] {
+        let before = disk.bytes_read();
+        store.writer.snapshots().purge().unwrap();
+        let read = disk.bytes_read() - before;
+        assert_eq!(read / size as u64, expected, "{read} bytes of snapshots of {size}");
+    }
 }
 
 #[test]

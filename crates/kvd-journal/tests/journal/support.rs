@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kvd_journal::{
-    Batch, Commit, Disk, Encoded, Entry, Error, Options, Policy, Purpose, Recovery, Refused, Replayed, Report,
-    Reservation, Writer,
+    Batch, Commit, Disk, Encoded, Entry, Error, Group, History, Load, Options, Past, Policy, Purpose, Recovery,
+    Refused, Replayed, Report, Reservation, Share, Snapshot, Writer,
 };
 use kvd_testkit::disk::SimDisk;
 use kvd_testkit::durability::{Replica, Version};
@@ -36,15 +36,36 @@ pub(crate) fn recover<D: Disk + Clone + 'static>(disk: &D, options: Options) -> 
 
 fn recover_from(recovery: Recovery) -> Result<(Replayed, Replica), Error> {
     let mut replica = Replica::default();
-    if let Some(snapshot) = recovery.snapshot() {
-        for chunk in 0..snapshot.chunks_count() {
-            for Entry { key, value, content_type, expires_at_ms, revision } in snapshot.entries(chunk)? {
-                replica.load(key.as_bytes(), Version { revision, value, content_type, expires_at_ms });
-            }
-        }
-    }
-    let replayed = recovery.replay(&mut |Commit { revision, effects, .. }| replica.apply(revision, &effects))?;
+    let replayed = recovery.load(&mut replica)?;
     Ok((replayed, replica))
+}
+
+/// What a directory holds, as commits.
+#[derive(Default)]
+pub(crate) struct Commits {
+    pub(crate) past: Option<Past>,
+    /// Of the snapshot.
+    pub(crate) histories: Vec<History<'static>>,
+    pub(crate) commits: Vec<Commit>,
+}
+
+impl Load for Commits {
+    fn begin(&mut self, _: Epoch, snapshot: Option<&Snapshot>) -> Result<(), Error> {
+        *self = Commits::default();
+        let Some(snapshot) = snapshot else { return Ok(()) };
+        self.past = snapshot.past().cloned();
+        for index in 0..snapshot.chunks_count() {
+            self.histories.extend(snapshot.chunk(index)?.histories()?.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, group: Group, _: Share) -> Result<(), Error> {
+        group.commits(&mut |commit| {
+            self.commits.push(commit);
+            Ok(())
+        })
+    }
 }
 
 pub(crate) struct Store {

@@ -72,6 +72,8 @@ struct State {
     image: Image,
     locked: bool,
     calls: u64,
+    /// Bytes that were asked for and read.
+    bytes_read: u64,
     /// The call at which the power goes.
     cut_at: Option<u64>,
     dead: bool,
@@ -107,14 +109,27 @@ impl SimDisk {
     }
 
     fn of(image: Image) -> SimDisk {
-        let state =
-            State { image, locked: false, calls: 0, cut_at: None, dead: false, failed: false, faults: Vec::new() };
+        let state = State {
+            image,
+            locked: false,
+            calls: 0,
+            bytes_read: 0,
+            cut_at: None,
+            dead: false,
+            failed: false,
+            faults: Vec::new(),
+        };
         SimDisk { state: Arc::new(Mutex::new(state)) }
     }
 
     /// Calls so far.
     pub fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    /// Bytes read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.state().bytes_read
     }
 
     /// Cuts the power during the call `calls` from now; what it does may be lost like everything that was not synced.
@@ -273,6 +288,11 @@ impl Disk for SimDisk {
         })
     }
 
+    /// Has one holder, too: no test looks at one disk twice at the same time.
+    fn lock_shared(&self) -> io::Result<Box<dyn DiskLock>> {
+        self.lock()
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         self.look(Call::List, |state| Ok(state.image.names()))
     }
@@ -320,6 +340,7 @@ impl DiskFile for SimFile {
             let bytes = state.image.live(self.inode);
             let from = bytes.get(offset as usize..).and_then(|rest| rest.get(..buffer.len()));
             buffer.copy_from_slice(from.ok_or(ErrorKind::UnexpectedEof)?);
+            state.bytes_read += buffer.len() as u64;
             Ok(())
         })
     }

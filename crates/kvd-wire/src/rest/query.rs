@@ -54,14 +54,6 @@ pub fn for_deletion(prefix: &[u8]) -> String {
     url
 }
 
-/// The path and query of a watch of the keys with a prefix, for clients; from a revision on, or from what comes next.
-pub fn for_watch(prefix: &[u8], from: Option<Revision>) -> String {
-    let prefix = (!prefix.is_empty()).then(|| format!("prefix={}", percent_encode(prefix, RESERVED)));
-    let from = from.map(|from| format!("from={from}"));
-    let fields: Vec<String> = prefix.into_iter().chain(from).collect();
-    if fields.is_empty() { "/v1/watch".to_owned() } else { format!("/v1/watch?{}", fields.join("&")) }
-}
-
 fn push_page(url: &mut String, prefix: &[u8], limit: Option<usize>, cursor: Option<&str>) {
     match std::str::from_utf8(prefix) {
         Ok("") => {}

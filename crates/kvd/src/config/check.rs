@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::uri::Authority;
 use kvd_types::KEY_BYTES_CEILING;
 
-use super::settings::Settings;
+use super::settings::{MemoryPolicy, Settings};
 use super::{ConfigError, Layers};
 
 /// More threads than any machine this version is meant for; a number above is a typing mistake.
@@ -20,6 +20,9 @@ const HEADER_BYTES_MIN: usize = 8 << 10;
 
 /// Below it snapshots would follow each other without a pause.
 const SNAPSHOT_BYTES_MIN: usize = 1 << 20;
+
+/// Room for an index, and for some keys.
+const MEMORY_BYTES_MIN: usize = 1 << 20;
 
 /// Below it watches would lose their place while they are being written to.
 const WATCH_BYTES_MIN: usize = 1 << 20;
@@ -39,6 +42,7 @@ struct Problem {
 /// Refuses the first setting that can't work, alone or beside another.
 pub(super) fn check(settings: &Settings, layers: &Layers) -> Result<(), ConfigError> {
     check_counts(settings)
+        .and_then(|()| check_memory(settings))
         .and_then(|()| check_timeouts(settings))
         .and_then(|()| check_expiry(settings))
         .and_then(|()| check_sizes_fit(settings, layers))
@@ -71,6 +75,21 @@ fn check_counts(settings: &Settings) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// A limit must be one that a store can keep, and a policy without a limit says nothing.
+fn check_memory(settings: &Settings) -> Result<(), Problem> {
+    match (settings.memory.max, settings.memory.policy) {
+        (Some(max), _) if max < MEMORY_BYTES_MIN => {
+            let text = format!("{max} is too small, the least is {MEMORY_BYTES_MIN}");
+            Err(Problem { key: "memory.max", text })
+        }
+        (None, MemoryPolicy::Evict) => {
+            let text = "nothing is evicted without a limit; give one with --max-memory, or memory.max".to_owned();
+            Err(Problem { key: "memory.policy", text })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_timeouts(settings: &Settings) -> Result<(), Problem> {
@@ -131,18 +150,22 @@ fn check_hosts(settings: &Settings) -> Result<(), Problem> {
 }
 
 fn check_listen(settings: &Settings) -> Result<(), Problem> {
-    let problem = |text| Err(Problem { key: "server.listen", text });
     if settings.server.listen.is_empty() {
-        return problem("there must be at least one address".to_owned());
+        return Err(Problem { key: "server.listen", text: "there must be at least one address".to_owned() });
     }
+    let (rest, resp) = (&settings.server.listen, &settings.resp.listen);
+    let addresses = rest.iter().map(|address| ("server.listen", address));
+    let mut addresses = addresses.chain(resp.iter().map(|address| ("resp.listen", address)));
     // Mapped IPv4 addresses count as what they stand for.
-    let public = settings.server.listen.iter().find(|address| !address.ip().to_canonical().is_loopback());
-    match public {
-        Some(address) if !settings.security.insecure_no_auth => problem(format!(
-            "{address} can be reached from other machines, and this version has no authentication: everyone who \
-             connects could read and change everything. Listen on 127.0.0.1 or [::1], or allow it with \
-             --set security.insecure_no_auth=true"
-        )),
+    match addresses.find(|(_, address)| !address.ip().to_canonical().is_loopback()) {
+        Some((key, address)) if !settings.security.insecure_no_auth => Err(Problem {
+            key,
+            text: format!(
+                "{address} can be reached from other machines, and this version has no authentication: everyone who \
+                 connects could read and change everything. Listen on 127.0.0.1 or [::1], or allow it with \
+                 --set security.insecure_no_auth=true"
+            ),
+        }),
         _ => Ok(()),
     }
 }

@@ -13,12 +13,13 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::ConfigError;
-use super::settings::{Settings, Storage};
+use super::settings::{Memory, Settings, Storage};
 
 /// Every key there is, with a value of its type: the defaults, as a table of tables.
 static KNOWN: LazyLock<Table> = LazyLock::new(|| {
     let storage = Storage { dir: Some("/var/lib/kvd".into()), ..Storage::default() };
-    Table::try_from(Settings { storage, ..Settings::default() }).expect("the defaults are valid TOML")
+    let memory = Memory { max: Some(1 << 30), ..Memory::default() };
+    Table::try_from(Settings { storage, memory, ..Settings::default() }).expect("the defaults are valid TOML")
 });
 
 /// All keys as `section.key`, in order.
@@ -205,18 +206,20 @@ fn check_known(name: &str) -> Result<(), String> {
     if KNOWN.contains_key(name) {
         return Err(format!("{name:?} is a table; its keys are set one by one, as {name}.KEY"));
     }
-    let hint = match KNOWN.get(section).and_then(Value::as_table) {
-        Some(table) => closest(key, table.keys()).map(|key| format!("{section}.{key}")),
+    let hints: Vec<String> = match KNOWN.get(section).and_then(Value::as_table) {
+        Some(table) => closest(key, table.keys()).map(|key| format!("{section}.{key}")).into_iter().collect(),
         // A key without its table, or a table misspelt.
-        None => known_keys()
-            .find(|known| known.ends_with(&format!(".{section}")))
-            .or_else(|| closest(section, KNOWN.keys()).cloned()),
+        None => {
+            let in_tables: Vec<_> = known_keys().filter(|known| known.ends_with(&format!(".{section}"))).collect();
+            if in_tables.is_empty() { closest(section, KNOWN.keys()).cloned().into_iter().collect() } else { in_tables }
+        }
     };
     let what = if key.is_empty() { "unknown table or key" } else { "unknown key" };
-    match hint {
-        Some(hint) => Err(format!("{what} {name:?}; did you mean {hint:?}?")),
-        None => Err(format!("{what} {name:?}; `kvd config --help` lists all keys")),
+    if hints.is_empty() {
+        return Err(format!("{what} {name:?}; `kvd config --help` lists all keys"));
     }
+    let hints: Vec<_> = hints.iter().map(|hint| format!("{hint:?}")).collect();
+    Err(format!("{what} {name:?}; did you mean {}?", hints.join(" or ")))
 }
 
 /// The variable that was meant by one that has a single underscore between section and key.
@@ -275,16 +278,16 @@ mod tests {
             ("limits.value_max_bytes", Some("limits.value_bytes_max")),
             ("limits.header_time_out", Some("limits.header_timeout")),
             ("serve.listen", Some("server")),
-            ("listen", Some("server.listen")),
+            ("listen", Some("resp.listen\" or \"server.listen")),
             ("Server.listen", Some("server")),
             ("log.colour", None),
-            ("resp.listen", None),
+            ("rsp.listen", Some("resp")),
             ("replica", None),
             ("", None),
         ] {
             let error = check_known(name).unwrap_err();
             match meant {
-                Some(meant) => assert!(error.ends_with(&format!("did you mean {meant:?}?")), "{error}"),
+                Some(meant) => assert!(error.ends_with(&format!("did you mean \"{meant}\"?")), "{error}"),
                 None => assert!(error.ends_with("`kvd config --help` lists all keys"), "{error}"),
             }
         }

@@ -27,13 +27,17 @@ use toml::Value;
 
 pub(crate) use layer::{Layers, known_keys};
 use settings::Storage;
-pub(crate) use settings::{Fsync, History, LISTEN_DEFAULT, Log, LogFormat, LogLevel};
+pub(crate) use settings::{
+    Fsync, History, LISTEN_DEFAULT, Log, LogFormat, LogLevel, Memory, MemoryPolicy, RESP_DEFAULT,
+};
 
 /// The settings in effect, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// Where REST is served, at least one. Port 0 is whichever port is free.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Where RESP is served; empty for nowhere.
+    pub(crate) resp: Vec<SocketAddr>,
     /// Serving threads, at least one.
     pub(crate) workers: usize,
     /// How long a stop waits for the requests that are under way.
@@ -50,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) durability: Option<Durability>,
     /// What is kept of the past of keys.
     pub(crate) history: History,
+    /// How much memory is used, and what happens when that is not enough.
+    pub(crate) memory: Memory,
     /// Bytes of the newest commits that are kept for who watches.
     pub(crate) watch_bytes: u64,
     /// What is logged, and how.
@@ -133,6 +139,7 @@ pub(crate) fn load(command_line: &CommandLine<'_>) -> Result<Loaded, ConfigError
     let config = Config {
         data_dir: data_dir(&settings.storage, &layers)?,
         listen: settings.server.listen,
+        resp: settings.resp.listen,
         workers: settings.server.workers,
         stop_timeout: settings.server.stop_timeout,
         allowed_hosts: settings.http.allowed_hosts,
@@ -145,6 +152,7 @@ pub(crate) fn load(command_line: &CommandLine<'_>) -> Result<Loaded, ConfigError
             snapshot_interval: settings.storage.snapshot_interval,
         }),
         history: settings.history,
+        memory: settings.memory,
         watch_bytes: settings.watch.retain_bytes as u64,
         log: settings.log,
     };

@@ -14,14 +14,19 @@ use super::units;
 /// Where `kvd` and `kvcli` meet when nobody says anything else.
 pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:7480";
 
+/// Where clients of Redis find it when nobody says anything else. Not Redis' own port: both can run on one machine.
+pub(crate) const RESP_DEFAULT: &str = "127.0.0.1:6679";
+
 /// All tables of kvd.toml.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) server: Server,
+    pub(crate) resp: Resp,
     pub(crate) http: Http,
     pub(crate) storage: Storage,
     pub(crate) history: History,
+    pub(crate) memory: Memory,
     pub(crate) watch: Watch,
     pub(crate) expiry: Expiry,
     #[serde(with = "LimitsTable")]
@@ -43,6 +48,15 @@ pub(crate) struct Server {
     /// How long a stop waits for the requests that are under way.
     #[serde(with = "units::duration")]
     pub(crate) stop_timeout: Duration,
+}
+
+/// The `[resp]` table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Resp {
+    /// The RESP listener; empty for none. A name may stand for several addresses.
+    #[serde(with = "units::address_or_off")]
+    pub(crate) listen: Vec<SocketAddr>,
 }
 
 /// The `[http]` table.
@@ -116,6 +130,28 @@ pub(crate) enum Fsync {
     Interval,
     /// When the operating system likes.
     Off,
+}
+
+/// The `[memory]` table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct Memory {
+    /// Most bytes of memory; none for as many as there are.
+    #[serde(deserialize_with = "units::size_or_none")]
+    pub(crate) max: Option<usize>,
+    /// What happens to a write that finds memory full.
+    pub(crate) policy: MemoryPolicy,
+}
+
+/// What happens to a write that finds memory full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MemoryPolicy {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// The keys of least use make room for it.
+    Evict,
 }
 
 /// The `[limits]` table: the fields of [`Limits`], which knows nothing of configuration files.
@@ -193,6 +229,12 @@ pub(crate) enum LogFormat {
     Text,
     /// Programs: one JSON object a line.
     Json,
+}
+
+impl Default for Resp {
+    fn default() -> Self {
+        Resp { listen: vec![RESP_DEFAULT.parse().expect("a literal address")] }
+    }
 }
 
 impl Default for Storage {

@@ -26,6 +26,11 @@ pub(super) mod size {
     }
 }
 
+/// A size that is left out by default.
+pub(super) fn size_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    size::deserialize(deserializer).map(Some)
+}
+
 /// A number of things.
 pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     deserializer.deserialize_any(Whole { expected: "a whole number", from_text: |_| None })
@@ -105,15 +110,39 @@ pub(super) mod duration_or_none {
 pub(super) fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
     let mut addresses = Vec::new();
     for text in Vec::<String>::deserialize(deserializer)? {
-        if text.starts_with("unix:") {
-            return Err(de::Error::custom(format_args!(
-                "{text:?}: Unix sockets are not supported by this version; give HOST:PORT"
-            )));
-        }
-        let found = text.to_socket_addrs().map_err(|error| {
-            de::Error::custom(format_args!("{text:?} is no address HOST:PORT that can be listened on: {error}"))
-        })?;
-        addresses.extend(found);
+        addresses.extend(resolve(&text)?);
     }
     Ok(addresses)
+}
+
+/// HOST:PORT, or `off` for none.
+pub(super) mod address_or_off {
+    use std::net::SocketAddr;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    const OFF: &str = "off";
+
+    pub(crate) fn serialize<S: Serializer>(addresses: &[SocketAddr], serializer: S) -> Result<S::Ok, S::Error> {
+        match addresses.first() {
+            Some(address) => serializer.collect_str(address),
+            None => serializer.serialize_str(OFF),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == OFF { Ok(Vec::new()) } else { super::resolve(&text) }
+    }
+}
+
+fn resolve<E: de::Error>(text: &str) -> Result<Vec<SocketAddr>, E> {
+    if text.starts_with("unix:") {
+        return Err(E::custom(format_args!(
+            "{text:?}: Unix sockets are not supported by this version; give HOST:PORT"
+        )));
+    }
+    text.to_socket_addrs()
+        .map(Iterator::collect)
+        .map_err(|error| E::custom(format_args!("{text:?} is no address HOST:PORT that can be listened on: {error}")))
 }

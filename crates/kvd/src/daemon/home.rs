@@ -1,10 +1,12 @@
 //! The data directory as the process side sees it: the names of its files. Knows nothing of what is in them.
 
 use std::fs::DirBuilder;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use rustix::fs::{Access, access};
 
 use super::pidfile;
 
@@ -20,13 +22,27 @@ impl Home {
         Home { dir: dir.to_owned() }
     }
 
-    /// Makes the directory, for its owner alone, unless it exists.
+    /// Makes the directory, for its owner alone, unless it exists; it must be one that this process can use.
     pub(crate) fn create(dir: &Path) -> anyhow::Result<Self> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(dir)
             .with_context(|| format!("can't make the data directory {} (--data-dir names another)", dir.display()))?;
+        // Told here, as what it is: else the first file that can't be written would have to tell.
+        access(dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from).map_err(
+            |error| {
+                let advice = match error.kind() {
+                    ErrorKind::ReadOnlyFilesystem => "mount it for writing",
+                    ErrorKind::PermissionDenied => "give it to the user that kvd runs as",
+                    _ => "see to that",
+                };
+                anyhow!(
+                    "can't use the data directory {}: {error}; {advice}, or name another by --data-dir",
+                    dir.display()
+                )
+            },
+        )?;
         Ok(Home::new(dir))
     }
 

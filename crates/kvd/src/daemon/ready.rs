@@ -20,6 +20,9 @@ pub(crate) struct Ready {
     pub(crate) pid: u32,
     /// Where it serves, with the ports as they really are.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Where it serves the Redis protocol, likewise.
+    #[serde(default)]
+    pub(crate) resp: Vec<SocketAddr>,
     pub(crate) data_dir: String,
     pub(crate) policy: String,
     /// Keys that were there when it began.
@@ -39,6 +42,7 @@ impl Ready {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             listen: started.listen.clone(),
+            resp: started.resp.clone(),
             data_dir: home.dir().display().to_string(),
             policy: policy.to_owned(),
             keys: started.keys,
@@ -49,7 +53,8 @@ impl Ready {
 
     /// Every address as a URL.
     pub(crate) fn urls(&self) -> String {
-        let urls: Vec<String> = self.listen.iter().map(|address| format!("http://{address}")).collect();
+        let rest = self.listen.iter().map(|address| format!("http://{address}"));
+        let urls: Vec<String> = rest.chain(self.resp.iter().map(|address| format!("redis://{address}"))).collect();
         urls.join(" ")
     }
 

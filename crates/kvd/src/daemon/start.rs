@@ -1,5 +1,5 @@
 //! `kvd start`: leaves a server behind in the background. Runs this binary again as `serve` and waits for its startup
-//! line; the new process makes itself a daemon. Knows nothing of what the server does.
+//! line, however long it loads; the new process makes itself a daemon. Knows nothing of what the server does.
 
 use std::env;
 use std::fs::{File, OpenOptions};
@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 
 use super::{Home, pidfile};
 use crate::config::Config;
-use crate::say;
+use crate::{progress, say};
 
 /// Of a failed start, so much of the log is shown, in bytes.
 const TAIL_BYTES_MAX: u64 = 8 << 10;
@@ -37,9 +37,8 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<ExitCode> {
         .stderr(log.try_clone()?)
         .spawn()
         .context("can't run this binary again")?;
-    let mut line = String::new();
     let stdout = child.stdout.take().expect("stdout is piped");
-    BufReader::new(stdout).read_line(&mut line).context("can't read from the new server")?;
+    let line = startup_line(BufReader::new(stdout)).context("can't read from the new server")?;
     if line.ends_with('\n') {
         say(line.trim_end())?;
         return Ok(ExitCode::SUCCESS);
@@ -47,6 +46,19 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<ExitCode> {
     let status = child.wait()?;
     let tail = read_tail(&mut log, log_start).context("can't read the new server's log")?;
     bail!("the server did not start ({status}); {} says:\n{}", home.log_file().display(), tail.trim_end())
+}
+
+/// The first line that is not about the progress, which is shown meanwhile. Without an end if the server ended before.
+fn startup_line(mut stdout: impl BufRead) -> std::io::Result<String> {
+    let shown = progress::Line::new();
+    loop {
+        let mut line = String::new();
+        stdout.read_line(&mut line)?;
+        match progress::received(&line) {
+            Some(text) => shown.show(text),
+            None => return Ok(line),
+        }
+    }
 }
 
 fn open_log(home: &Home) -> anyhow::Result<File> {

@@ -2,17 +2,22 @@
 //! alone, and frees what is too large or too late for a serving thread to free. Knows nothing of what it frees.
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use kvd_engine::Engine;
 use tracing::warn;
 
+use super::clock::Clock;
 use super::shared::Shared;
 
 /// How long the store may be left alone.
 const PERIOD: Duration = Duration::from_millis(100);
+
+/// How long the store's time may stand still where keys end by it.
+const TICK: Duration = Duration::from_millis(10);
 
 /// Segments of the index that are swept between two looks at the clock: where many keys end together, some 100 ms of removals.
 const SWEEP_SEGMENTS: usize = 512;
@@ -57,7 +62,7 @@ impl Background {
                 }
                 // A slice at a time, since the store's time stands still meanwhile.
                 let wait = if engine.maintain(&mut worker) { Duration::ZERO } else { PERIOD };
-                if told_to_end.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+                if !pause(&engine, clock, &told_to_end, wait) {
                     return;
                 }
             }
@@ -73,5 +78,21 @@ impl Background {
     pub(super) fn end(self) -> anyhow::Result<()> {
         drop(self.running);
         self.thread.join().map_err(|_| anyhow!("the background thread panicked"))
+    }
+}
+
+/// Waits, while the store's time goes on. Returns whether the thread is to go on too.
+fn pause(engine: &Engine, clock: Clock, told_to_end: &Receiver<()>, wait: Duration) -> bool {
+    let until = Instant::now() + wait;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let step = if engine.has_expiries() { left.min(TICK) } else { left };
+        if told_to_end.recv_timeout(step) != Err(RecvTimeoutError::Timeout) {
+            return false;
+        }
+        engine.tick(clock.now_ms());
+        if step == left {
+            return true;
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use kvd_engine::Buffers;
 use kvd_types::{Limit, LimitExceeded, Limits};
 use kvd_wire::rest::problem::Problem;
 use tokio::time::timeout;
@@ -17,6 +18,8 @@ use tokio::time::timeout;
 pub(super) struct Budget {
     bytes_max: usize,
     used: AtomicUsize,
+    /// Where it is counted once more, with what is on its way out.
+    buffers: Buffers,
 }
 
 /// Part of the budget, given back when dropped.
@@ -26,16 +29,12 @@ pub(super) struct Reserved<'a> {
 }
 
 impl Budget {
-    pub(super) fn new(bytes_max: usize) -> Budget {
-        Budget { bytes_max, used: AtomicUsize::new(0) }
+    pub(super) fn new(bytes_max: usize, buffers: Buffers) -> Budget {
+        Budget { bytes_max, used: AtomicUsize::new(0), buffers }
     }
 
-    /// Bytes of bodies in memory now.
-    pub(super) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed) // no partner: a count that stands for nothing but itself
-    }
-
-    fn reserve(&self) -> Reserved<'_> {
+    /// Nothing yet: it grows.
+    pub(super) fn reserve(&self) -> Reserved<'_> {
         Reserved { budget: self, bytes: 0 }
     }
 }
@@ -46,15 +45,33 @@ impl Reserved<'_> {
     /// # Errors
     /// 503 when the budget is spent; the client may try again.
     fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed); // no partner, see `used`
-        self.bytes += bytes;
-        if before + bytes > self.budget.bytes_max { Err(Problem::busy()) } else { Ok(()) }
+        if self.hold(self.bytes + bytes) { Ok(()) } else { Err(Problem::busy()) }
+    }
+
+    /// Takes as much as makes it `bytes`, or gives back what is more. Returns whether the budget has that much.
+    pub(super) fn hold(&mut self, bytes: usize) -> bool {
+        let used = &self.budget.used;
+        if let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) {
+            // No partner, see `used`.
+            if used.fetch_add(more, Ordering::Relaxed) + more > self.budget.bytes_max {
+                // What one can't have must not be missing to others.
+                used.fetch_sub(more, Ordering::Relaxed); // as above
+                return false;
+            }
+            self.budget.buffers.add(more as u64);
+        } else {
+            used.fetch_sub(self.bytes - bytes, Ordering::Relaxed); // as above
+            self.budget.buffers.remove((self.bytes - bytes) as u64);
+        }
+        self.bytes = bytes;
+        true
     }
 }
 
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed); // no partner, see `used`
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed); // no partner, as in `grow`
+        self.budget.buffers.remove(self.bytes as u64);
     }
 }
 
@@ -115,17 +132,41 @@ pub(super) async fn discard(mut body: Incoming, limits: Limits) {
     }
 }
 
-/// An answer's body, shared with the store, that leaves in pieces: one big reader doesn't hold up its neighbours.
+/// An answer's body that leaves in pieces: one big reader doesn't hold up its neighbours.
 pub(super) struct Pieces {
     rest: Bytes,
+    /// Memory that is this answer's alone.
+    _counted: Option<Counted>,
+}
+
+/// Bytes counted among the buffers until this is dropped.
+struct Counted {
+    buffers: Buffers,
+    bytes: u64,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.buffers.remove(self.bytes);
+    }
 }
 
 /// Longest piece. Of the order of a socket's buffer, so that more would wait anyway.
 const PIECE_BYTES_MAX: usize = 256 << 10;
 
+/// From this size on, in bytes, an answer is counted: a shorter one is not worth a store that all workers share.
+const COUNTED_BYTES_MIN: usize = 16 << 10;
+
 impl Pieces {
-    pub(super) fn new(whole: Bytes) -> Pieces {
-        Pieces { rest: whole }
+    pub(super) fn new(whole: Bytes, buffers: &Buffers) -> Pieces {
+        // A value that lies in the store is counted there.
+        let is_counted = whole.len() >= COUNTED_BYTES_MIN && whole.is_unique();
+        let counted = is_counted.then(|| {
+            let bytes = whole.len() as u64;
+            buffers.add(bytes);
+            Counted { buffers: buffers.clone(), bytes }
+        });
+        Pieces { rest: whole, _counted: counted }
     }
 }
 

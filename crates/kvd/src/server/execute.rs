@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use kvd_engine::{Engine, Worker};
-use kvd_types::{Command, Error, Key, Reply, Revision};
+use kvd_engine::{Engine, Found, Worker};
+use kvd_types::{Command, Error, Key, Modify, Reply, Revision, Rule, Ttl};
+use kvd_wire::resp::error::Refusal;
 use kvd_wire::rest::batch::BeginAnswer;
 use kvd_wire::rest::problem::Problem;
 use kvd_wire::rest::request::{Batch, Begin};
@@ -18,11 +19,11 @@ use tracing::error;
 
 use super::delete_prefix::delete_prefix;
 use super::shared::Shared;
-use super::transactions::{Committing, Transactions, remembered_bytes};
+use super::transactions::{Committing, remembered_bytes};
 
 /// From this size on, in bytes, reading a batch or writing its answer would hold up the worker's other connections: a
 /// millisecond or so of parsing.
-const LONG_WORK_BYTES: usize = 256 << 10;
+pub(super) const LONG_WORK_BYTES: usize = 256 << 10;
 
 /// Runs commands for one worker.
 pub(super) struct Executor {
@@ -52,11 +53,11 @@ impl Executor {
             // It looks at every key there is.
             let command = command.into_owned();
             return self
-                .run_beside(move |engine, transactions| run_here(engine, transactions, transaction, &command, &answer))
+                .run_beside(move |engine, shared| run_here(engine, shared, transaction, &command, &answer))
                 .await;
         }
         let (result, position) = self.with_worker(engine, |worker| {
-            let result = carry_out(engine, &self.shared.transactions, worker, transaction, &command);
+            let result = carry_out(engine, &self.shared, worker, transaction, &command);
             (result, worker.position())
         });
         let result = result?;
@@ -85,9 +86,9 @@ impl Executor {
             let command = batch.command(&body, &mut answer)?;
             return self.run(command, answer, transaction).await;
         }
-        self.run_beside(move |engine, transactions| {
+        self.run_beside(move |engine, shared| {
             let command = batch.command(&body, &mut answer)?;
-            run_here(engine, transactions, transaction, &command, &answer)
+            run_here(engine, shared, transaction, &command, &answer)
         })
         .await
     }
@@ -126,6 +127,8 @@ impl Executor {
     /// A key that it has read was changed since, or as a batch of writes; it is not to be had.
     pub(super) async fn commit(&self, id: TransactionId, answer: Answer) -> Result<Response<Bytes>, Problem> {
         let engine = self.engine()?;
+        // What it gives a time to live counts from the commit on.
+        engine.tick(self.shared.opened().clock.now_ms());
         let outcome = match self.shared.transactions.commit(id)? {
             Committing::Ended(outcome) => outcome,
             Committing::Leased(lease) if lease.bytes() < LONG_WORK_BYTES => {
@@ -155,16 +158,73 @@ impl Executor {
     /// Does all of a request's work on a thread that serves no connections.
     async fn run_beside(
         &self,
-        work: impl FnOnce(&Engine, &Arc<Transactions>) -> Result<Done, Problem> + Send + 'static,
+        work: impl FnOnce(&Engine, &Shared) -> Result<Done, Problem> + Send + 'static,
     ) -> Result<Response<Bytes>, Problem> {
         let engine = self.engine()?;
-        let (on_thread, transactions) = (engine.clone(), Arc::clone(&self.shared.transactions));
-        let Done { answer, position } = beside(move || work(&on_thread, &transactions)).await?;
+        let (on_thread, shared) = (engine.clone(), Arc::clone(&self.shared));
+        let Done { answer, position } = beside(move || work(&on_thread, &shared)).await?;
         reach(engine, position).await?;
         answer
     }
 
-    fn with_worker<T>(&self, engine: &Engine, work: impl FnOnce(&mut Worker) -> T) -> T {
+    /// Runs many commands of one client in order, each by itself, and hands each answer out with its position. Those that read
+    /// see what the client wrote before, also where its answers, up to position `unanswered`, have not left yet.
+    pub(super) fn run_many(
+        &self,
+        engine: &Engine,
+        commands: &[Command<'_>],
+        unanswered: Revision,
+        mut answer: impl FnMut(Result<Reply, Error>, Revision),
+    ) {
+        self.with_worker(engine, |worker| {
+            engine.execute_batch(worker, commands, unanswered, |_, result, position| answer(result, position));
+        });
+    }
+
+    /// Looks many keys up as readers see them, each by itself, and shows what they hold.
+    pub(super) fn get_many(&self, engine: &Engine, keys: &[&[u8]], mut take: impl FnMut(Option<Found<'_>>)) {
+        self.with_worker(engine, |worker| engine.get_many(worker, keys, |_, found| take(found)));
+    }
+
+    /// Runs one command that takes long: on a thread that serves no connections.
+    ///
+    /// # Errors
+    /// The thread failed, in RESP's words.
+    pub(super) async fn run_command_beside(
+        &self,
+        engine: &Engine,
+        command: Command<'static>,
+        unanswered: Revision,
+    ) -> Result<(Result<Reply, Error>, Revision), Refusal> {
+        self.work_beside(engine, move |engine, worker| {
+            let mut answered = None;
+            engine.execute_batch(worker, &[command], unanswered, |_, result, position| {
+                answered = Some((result, position));
+            });
+            answered.expect("a command is answered")
+        })
+        .await
+    }
+
+    /// Does work with the engine on a thread that serves no connections.
+    ///
+    /// # Errors
+    /// The thread failed, in RESP's words.
+    pub(super) async fn work_beside<T: Send + 'static>(
+        &self,
+        engine: &Engine,
+        work: impl FnOnce(&Engine, &mut Worker) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let engine = engine.clone();
+        let done = tokio::task::spawn_blocking(move || work(&engine, &mut engine.worker())).await;
+        done.map_err(|error| {
+            error!(%error, "a request failed");
+            "ERR internal error; the server's log has more".into()
+        })
+    }
+
+    /// Does work with the engine's worker of this thread.
+    pub(super) fn with_worker<R>(&self, engine: &Engine, work: impl FnOnce(&mut Worker) -> R) -> R {
         work(self.worker.borrow_mut().get_or_insert_with(|| engine.worker()))
     }
 
@@ -182,13 +242,13 @@ struct Done {
 /// Carries a command out by a worker of its own, and answers it.
 fn run_here(
     engine: &Engine,
-    transactions: &Arc<Transactions>,
+    shared: &Shared,
     transaction: Option<TransactionId>,
     command: &Command<'_>,
     answer: &Answer,
 ) -> Result<Done, Problem> {
     let mut worker = engine.worker();
-    let result = carry_out(engine, transactions, &mut worker, transaction, command)?;
+    let result = carry_out(engine, shared, &mut worker, transaction, command)?;
     let result = result.map_err(|error| answer.refuse(command, error));
     let answer = result.and_then(|reply| answer.respond(store(engine), command, reply));
     Ok(Done { answer, position: worker.position() })
@@ -197,17 +257,37 @@ fn run_here(
 /// Carries a command out: by itself, or in an open transaction. The inner error is the store's.
 fn carry_out(
     engine: &Engine,
-    transactions: &Arc<Transactions>,
+    shared: &Shared,
     worker: &mut Worker,
     transaction: Option<TransactionId>,
     command: &Command<'_>,
 ) -> Result<Result<Reply, Error>, Problem> {
+    if counts_from_now(command, shared.default_ttl_ms.is_some()) {
+        // The store's time moves in steps: a time to live must not lose what has passed of the last one.
+        engine.tick(shared.opened().clock.now_ms());
+    }
     match transaction {
         None => Ok(engine.execute(worker, command)),
         Some(id) => {
-            let mut lease = transactions.lease(id, remembered_bytes(command))?;
+            let mut lease = shared.transactions.lease(id, remembered_bytes(command))?;
             Ok(lease.execute(engine, worker, command))
         }
+    }
+}
+
+/// Whether a command gives a key a time to live, which begins when it is carried out. `has_default`: all that are set have one.
+fn counts_from_now(command: &Command<'_>, has_default: bool) -> bool {
+    let counts = |ttl: &Ttl| matches!(ttl, Ttl::Ms(_)) || has_default && *ttl == Ttl::Default;
+    match command {
+        Command::Set(set) => counts(&set.ttl),
+        Command::MultiSet { sets } => sets.iter().any(|set| counts(&set.ttl)),
+        Command::Modify(Modify { rule: Rule::Expire { ttl, .. }, .. }) => counts(ttl),
+        Command::Modify(_) => has_default,
+        Command::Transaction(transaction) => {
+            let mut all = transaction.commands.iter().chain(transaction.otherwise.iter().flatten());
+            all.any(|command| counts_from_now(command, has_default))
+        }
+        _ => false,
     }
 }
 

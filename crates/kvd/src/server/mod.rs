@@ -10,6 +10,7 @@ mod flusher;
 mod listener;
 mod patience;
 mod relay;
+mod resp;
 mod rest_session;
 mod shared;
 mod shutdown;
@@ -31,16 +32,21 @@ use self::flusher::Keeping;
 use self::listener::Listeners;
 use self::relay::Relay;
 use self::shared::Shared;
-use self::worker::Workers;
+use self::worker::{Protocol, Workers};
 use crate::config::Config;
 
 /// What is known once the server serves.
 pub(crate) struct Started {
-    /// The addresses that are listened on, ports as the system gave them.
+    /// Where REST is served, ports as the system gave them.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Where RESP is served, likewise; empty where it is not.
+    pub(crate) resp: Vec<SocketAddr>,
     /// Keys that were loaded.
     pub(crate) keys: u64,
 }
+
+/// Is given a line on the progress of the loading now and then, from any thread; dropped when that is done.
+pub(crate) type Show = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Serves until it is told to stop by a signal, then ends in order.
 ///
@@ -48,13 +54,13 @@ pub(crate) struct Started {
 ///
 /// # Errors
 /// An address can't be listened on, the system refuses threads or randomness, or the end was not in order.
-pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Result<()> {
+pub(crate) fn run(config: &Config, show: Show, ready: impl FnOnce(&Started)) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
         let mut signals = shutdown::Signals::new()?;
-        let listeners = Listeners::bind(&config.listen)?;
-        let listen = listeners.addresses()?;
-        let shared = Arc::new(Shared::new(config, &listen)?);
+        let listeners = Listeners::bind(&config.listen, &config.resp)?;
+        let (listen, resp) = (listeners.addresses(Protocol::Rest)?, listeners.addresses(Protocol::Resp)?);
+        let shared = Arc::new(Shared::new(config, &listen, &resp)?);
         let workers = Workers::start(config.workers, &shared)?;
         let mut accepting = Box::pin(listeners.accept(&workers, connections_max(config)));
 
@@ -62,9 +68,11 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
         let opened = tokio::select! {
             opened = beside({
                 let (config, shared) = (config.clone(), Arc::clone(&shared));
-                move || store::open(&config, &shared)
+                move || store::open(&config, &shared, &*show)
             })? => opened??,
-            reason = signals.stop() => anyhow::bail!("told to stop ({reason}) while loading: nothing was changed"),
+            reason = told_to_stop(&mut signals, &shared) => {
+                anyhow::bail!("told to stop ({reason}) while loading: nothing was changed")
+            }
             error = &mut accepting => return Err(error),
         };
         let keys = opened.loaded.keys;
@@ -73,9 +81,9 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
         let keeping = config.durability.map(|durability| Keeping::start(&shared, durability)).transpose()?;
         let relay = if keeping.is_none() { Some(Relay::start(&shared)?) } else { None };
         shared.set_ready();
-        ready(&Started { listen, keys });
+        ready(&Started { listen, resp, keys });
         let reason = tokio::select! {
-            reason = signals.stop() => reason,
+            reason = told_to_stop(&mut signals, &shared) => reason,
             error = &mut accepting => return Err(error),
         };
         drop(accepting);
@@ -99,6 +107,14 @@ pub(crate) fn run(config: &Config, ready: impl FnOnce(&Started)) -> anyhow::Resu
         info!(keys = stats.totals.keys, revision = stats.revision.0, "stopped");
         drained
     })
+}
+
+/// Waits until someone wants the server to end, and names how.
+async fn told_to_stop(signals: &mut shutdown::Signals, shared: &Shared) -> &'static str {
+    tokio::select! {
+        reason = signals.stop() => reason,
+        () = shared.stop_is_asked() => "SHUTDOWN",
+    }
 }
 
 /// Does work on a thread that nobody waits for when the server ends. The outer error is that there is no thread, the inner

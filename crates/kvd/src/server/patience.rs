@@ -1,6 +1,6 @@
 //! How long a connection may take. Each one is always in a phase with a limit of its own; a sweep on its worker, a few times
 //! a minute to a few times a second, ends those that have overstayed. So no request arms a timer or reads a clock.
-//! Knows nothing of HTTP: the session says when a request begins and ends, the socket shows the rest.
+//! Knows nothing of what is spoken: the session says when a request begins and ends, the socket shows the rest.
 
 use std::cell::Cell;
 use std::io;
@@ -24,10 +24,12 @@ enum Phase {
     Idle,
     /// The rest of a request's head, of which something has come. Limit: `header_timeout`.
     Head,
-    /// Us; or a body, which is timed by who reads it. No limit here.
+    /// Us; a body, which is timed by who reads it; or the next request of a RESP client, which may take its time. No limit here.
     Request,
     /// The client, to read what we have sent. Limit: `body_idle_timeout`.
     Unread,
+    /// The rest of a RESP request, of which part has come. Limit: `body_idle_timeout`.
+    Rest,
     /// What an answer without an end is to show next, while the client reads it. No limit.
     Stream,
 }
@@ -71,6 +73,21 @@ impl Watch {
     /// The phase with nothing to read or to write.
     fn at_rest(&self) -> Phase {
         if self.is_streaming.get() { Phase::Stream } else { Phase::Idle }
+    }
+
+    /// Part of a request has come, and the client owes the rest.
+    pub(super) fn rest_is_due(&self) {
+        self.enter(Phase::Rest);
+    }
+
+    /// The client does not read what we have sent.
+    pub(super) fn reading_is_due(&self) {
+        self.enter(Phase::Unread);
+    }
+
+    /// The time, as coarse as the sweep.
+    pub(super) fn now(&self) -> Instant {
+        self.clock.get()
     }
 
     fn has_read(&self) {
@@ -144,12 +161,11 @@ impl Patience {
     }
 
     /// Begins to watch a connection.
-    pub(super) fn watch(&self, socket: TcpStream) -> (Watched, Rc<Watch>) {
+    pub(super) fn watch(&self) -> Rc<Watch> {
         let clock = Rc::clone(&self.clock);
         let (phase, since) = (Cell::new(Phase::Idle), Cell::new(clock.get()));
         let (is_streaming, unblocked) = (Cell::new(false), Cell::new(None));
-        let watch = Rc::new(Watch { phase, since, clock, is_streaming, unblocked });
-        (Watched { socket: TokioIo::new(socket), watch: Rc::clone(&watch) }, watch)
+        Rc::new(Watch { phase, since, clock, is_streaming, unblocked })
     }
 
     /// Says how to end it.
@@ -167,7 +183,7 @@ impl Patience {
             let limit = match watch.phase.get() {
                 Phase::Idle => idle,
                 Phase::Head => head,
-                Phase::Unread => unread,
+                Phase::Unread | Phase::Rest => unread,
                 Phase::Request | Phase::Stream => return true,
             };
             let overstayed = now.saturating_duration_since(watch.since.get()) > limit;
@@ -188,6 +204,10 @@ pub(super) struct Watched {
 }
 
 impl Watched {
+    pub(super) fn new(socket: TcpStream, watch: &Rc<Watch>) -> Watched {
+        Watched { socket: TokioIo::new(socket), watch: Rc::clone(watch) }
+    }
+
     fn after_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if result.is_pending() {
             self.watch.cannot_write();

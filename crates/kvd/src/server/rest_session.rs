@@ -14,7 +14,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::server::graceful::GracefulConnection;
-use kvd_engine::Engine;
+use kvd_engine::{Engine, SHARED_BYTES};
 use kvd_types::{Limit, Limits, URL_BYTES_MAX};
 use kvd_wire::rest::problem::Problem;
 use kvd_wire::rest::request::{self, Operation};
@@ -35,7 +35,7 @@ type Outgoing = Either<Pieces, Events>;
 pub(super) struct Session {
     index: usize,
     shared: Arc<Shared>,
-    executor: Executor,
+    executor: Rc<Executor>,
     http: http1::Builder,
     /// Of all its connections.
     pub(super) watches: Watches,
@@ -44,10 +44,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(index: usize, shared: Arc<Shared>) -> Session {
-        let http = http_settings(&shared.limits);
-        let (executor, watches) = (Executor::new(&shared), Watches::default());
-        Session { index, executor, shared, http, watches, problems: Cell::new(0) }
+    pub(super) fn new(index: usize, shared: &Arc<Shared>, executor: &Rc<Executor>) -> Session {
+        let (shared, executor, watches) = (Arc::clone(shared), Rc::clone(executor), Watches::default());
+        Session { index, executor, http: http_settings(&shared.limits), shared, watches, problems: Cell::new(0) }
     }
 
     /// A connection that serves requests until either side ends it.
@@ -69,16 +68,6 @@ impl Session {
         self.http.serve_connection(socket, service_fn(serve))
     }
 
-    /// Connections of this worker that have not ended.
-    pub(super) fn connections_open(&self) -> usize {
-        self.shared.connections[self.index].open()
-    }
-
-    /// The end of a connection that was counted as this worker's.
-    pub(super) fn connection_closed(&self) {
-        self.shared.connections[self.index].closed();
-    }
-
     async fn serve(&self, request: Request<Incoming>, connection: &Rc<Watch>) -> Response<Outgoing> {
         let (head, mut body) = request.into_parts();
         match self.answer(&head, &mut body, connection).await {
@@ -87,7 +76,7 @@ impl Session {
                 if !body.is_end_stream() {
                     tokio::task::spawn_local(body::discard(body, self.shared.limits.clone()));
                 }
-                whole(problem.respond(&self.next_problem_id()))
+                self.whole(problem.respond(&self.next_problem_id()))
             }
         }
     }
@@ -107,7 +96,9 @@ impl Session {
         let response: Result<Response<Bytes>, Problem> = match operation {
             Operation::Watch(watch) => return self.watch(watch, &answer, connection),
             Operation::Put(put) => {
-                let (value, _reserved) = body::read(body, Limit::ValueBytes, &shared.limits, &shared.inbound).await?;
+                let (value, reserved) = body::read(body, Limit::ValueBytes, &shared.limits, &shared.inbound).await?;
+                // A large value is not copied: from here on it is the store's, and what it needs is counted there.
+                let _reserved = (value.len() < SHARED_BYTES).then_some(reserved);
                 self.executor.run(put.command(value), answer, transaction).await
             }
             Operation::Batch(batch) => {
@@ -133,7 +124,7 @@ impl Session {
                 if let Some(reason) = durability.failure {
                     return Err(Problem::journal_failed(reason));
                 }
-                shared.ask_for_snapshot();
+                shared.snapshots.ask();
                 Ok(answer.accepted())
             }
             Operation::Healthz => Ok(answer.probe()),
@@ -143,7 +134,7 @@ impl Session {
                 State::Stopping => Err(Problem::stopping()),
             },
         };
-        response.map(whole)
+        response.map(|response| self.whole(response))
     }
 
     /// An answer that goes on until either side ends it.
@@ -157,7 +148,7 @@ impl Session {
         let watched = engine.watch(watch.from).map_err(|gone| Problem::commits_not_kept(gone.to_string()))?;
         let head = wire_watch::head(watched.place());
         if answer.is_head() {
-            return Ok(whole(head.map(|()| Bytes::new())));
+            return Ok(self.whole(head.map(|()| Bytes::new())));
         }
         let shown = Shown { filter: watch.filter.into_owned(), base64: watch.base64, epoch: engine.epoch() };
         Ok(head.map(|()| Either::Right(self.watches.begin(watched, shown, connection.stream_begins()))))
@@ -171,13 +162,13 @@ impl Session {
         format!("{epoch}-{}-{number}", self.index)
     }
 
+    fn whole(&self, response: Response<Bytes>) -> Response<Outgoing> {
+        response.map(|body| Either::Left(Pieces::new(body, &self.shared.buffers)))
+    }
+
     fn engine(&self) -> Result<&Engine, Problem> {
         self.shared.engine().ok_or_else(|| Problem::loading(self.shared.progress()))
     }
-}
-
-fn whole(response: Response<Bytes>) -> Response<Outgoing> {
-    response.map(|body| Either::Left(Pieces::new(body)))
 }
 
 /// HTTP/1.1 with our limits. Hyper's own timer is off: `patience` does that.

@@ -3,15 +3,18 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use anyhow::Context;
-use kvd_engine::Engine;
+use kvd_engine::{Buffers, Engine};
 use kvd_types::Limits;
 use kvd_wire::rest::access::Access;
+use tokio::sync::Notify;
 
 use super::body::Budget;
+use super::resp::Clients;
+use super::snapshots::Asked;
 use super::store::Opened;
 use super::transactions::Transactions;
 use crate::config::Config;
@@ -24,13 +27,20 @@ pub(super) struct Shared {
     progress: Mutex<String>,
     /// What becomes of the data, in a word.
     pub(super) policy: &'static str,
-    /// Someone has asked for a snapshot; with `snapshot_asked`.
-    wants_snapshot: Mutex<bool>,
-    snapshot_asked: Condvar,
+    /// Who asks for snapshots, and what became of them.
+    pub(super) snapshots: Asked,
+    /// A client has asked for the server's end.
+    stop_asked: Notify,
+    /// Who is connected by RESP.
+    pub(super) clients: Clients,
+    /// Where RESP is served.
+    resp: Vec<SocketAddr>,
     /// What is allowed to come in.
     pub(super) limits: Limits,
     /// Who may ask.
     pub(super) access: Access,
+    /// Memory of bodies on their way in and out, which is inside the store's limit.
+    pub(super) buffers: Buffers,
     /// Memory for request bodies.
     pub(super) inbound: Budget,
     /// Those that clients hold open.
@@ -68,17 +78,21 @@ impl Shared {
     ///
     /// # Errors
     /// A host in the configuration is none.
-    pub(super) fn new(config: &Config, listen: &[SocketAddr]) -> anyhow::Result<Shared> {
+    pub(super) fn new(config: &Config, listen: &[SocketAddr], resp: &[SocketAddr]) -> anyhow::Result<Shared> {
+        let buffers = Buffers::default();
         let hosts = listen.iter().map(ToString::to_string).chain(config.allowed_hosts.iter().cloned());
         Ok(Shared {
             opened: OnceLock::new(),
             progress: Mutex::new("the store is still loading".to_owned()),
             policy: config.policy(),
-            wants_snapshot: Mutex::new(false),
-            snapshot_asked: Condvar::new(),
+            snapshots: Asked::new(),
+            stop_asked: Notify::new(),
+            clients: Clients::default(),
+            resp: resp.to_vec(),
             limits: config.limits.clone(),
             access: Access::new(hosts).context("http.allowed_hosts")?,
-            inbound: Budget::new(config.limits.inbound_bytes_max),
+            inbound: Budget::new(config.limits.inbound_bytes_max, buffers.clone()),
+            buffers,
             transactions: Arc::new(Transactions::new(&config.limits)),
             default_ttl_ms: config.default_ttl_ms,
             expiry_lag_ms: AtomicU64::new(0),
@@ -121,17 +135,19 @@ impl Shared {
         self.expiry_lag_ms.load(Ordering::Relaxed) // no partner, as above
     }
 
-    /// Has the next snapshot made now.
-    pub(super) fn ask_for_snapshot(&self) {
-        *locked(&self.wants_snapshot) = true;
-        self.snapshot_asked.notify_all();
+    /// The port where RESP is served; 0 where it is not.
+    pub(super) fn resp_port(&self) -> u16 {
+        self.resp.first().map_or(0, SocketAddr::port)
     }
 
-    /// Waits until someone asks for a snapshot, for `timeout` at most. Returns whether someone did.
-    pub(super) fn wait_for_snapshot(&self, timeout: Duration) -> bool {
-        let wants = locked(&self.wants_snapshot);
-        let waited = self.snapshot_asked.wait_timeout_while(wants, timeout, |wants| !*wants);
-        std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner).0)
+    /// Has the server end in order.
+    pub(super) fn ask_to_stop(&self) {
+        self.stop_asked.notify_one();
+    }
+
+    /// Waits until someone does.
+    pub(super) async fn stop_is_asked(&self) {
+        self.stop_asked.notified().await;
     }
 
     pub(super) fn set_ready(&self) {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fs;
 
-use kvd_engine::Engine;
+use kvd_engine::{Engine, MemoryPolicy};
 use kvd_wire::rest::batch::{
     DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer, WatchStats,
 };
@@ -23,7 +23,6 @@ pub(super) fn complaint(engine: &Engine) -> Option<Problem> {
 pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
     let stats = engine.stats();
     let (operations, totals) = (&stats.operations, &stats.totals);
-    let inbound = shared.inbound.used() as u64;
     StatsAnswer {
         keys: totals.keys,
         value_bytes: totals.value_bytes,
@@ -39,15 +38,16 @@ pub(super) fn stats(shared: &Shared, engine: &Engine) -> StatsAnswer {
         delete_misses: operations.delete_misses,
         rejected: operations.rejected,
         expired: operations.expired,
+        evicted: operations.evicted,
         expiry_lag_ms: shared.expiry_lag_ms(),
         memory: MemoryStats {
-            used: totals.memory_bytes() + inbound,
+            used: totals.memory_bytes(),
+            limit: engine.memory_limit().map(|(max, _)| max),
             index: totals.index_bytes,
             history: totals.history_bytes,
             retired: totals.retired_bytes,
-            buffers: inbound + totals.watch_bytes,
+            buffers: totals.buffer_bytes + totals.queue_bytes + totals.watch_bytes,
             rss: resident_bytes(),
-            ..MemoryStats::default()
         },
         connections: shared.connections_open() as u64,
         transactions: shared.transactions.open() as u64,
@@ -76,13 +76,27 @@ fn durability(shared: &Shared, engine: &Engine) -> DurabilityStats {
     stats
 }
 
+/// As the configuration spells it.
+fn policy_name(policy: MemoryPolicy) -> &'static str {
+    match policy {
+        MemoryPolicy::Reject => "reject",
+        MemoryPolicy::Evict => "evict",
+    }
+}
+
 pub(super) fn info(shared: &Shared, engine: &Engine) -> InfoAnswer {
+    let limit = engine.memory_limit();
     InfoAnswer {
         version: env!("CARGO_PKG_VERSION").into(),
         api: 1,
         epoch: engine.epoch().to_string(),
         revision: engine.revision().0,
-        limits: InfoLimits { history_versions: engine.history_versions() as u64, ..InfoLimits::from(&shared.limits) },
+        limits: InfoLimits {
+            history_versions: engine.history_versions() as u64,
+            memory_bytes_max: limit.map(|(max, _)| max),
+            memory_policy: limit.map(|(_, policy)| policy_name(policy).into()),
+            ..InfoLimits::from(&shared.limits)
+        },
         default_ttl_ms: shared.default_ttl_ms,
         features: features(engine),
         uptime_s: shared.started.elapsed().as_secs(),

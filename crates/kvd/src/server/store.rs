@@ -1,7 +1,6 @@
 //! The store of a server: opened from its data directory or empty, with a word on the progress for whoever waits. Knows where
 //! data is kept and how its policy is spelt; what is in the files is the journal's.
 
-use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +12,7 @@ use tracing::{info, warn};
 
 use super::clock::Clock;
 use super::shared::Shared;
-use crate::config::{Config, Durability, Fsync};
+use crate::config::{Config, Durability, Fsync, MemoryPolicy};
 
 /// Bytes of a journal's segment: few enough to be had on any disk, so many that a new one is rare.
 const SEGMENT_BYTES: u64 = 64 << 20;
@@ -42,11 +41,11 @@ pub(super) struct Loaded {
     pub(super) bytes: u64,
 }
 
-/// Opens the store; takes as long as there is data.
+/// Opens the store; takes as long as there is data. `show` is given a line on the progress now and then.
 ///
 /// # Errors
 /// The directory can't be used; the error says why and what to do. The system gives no random numbers.
-pub(super) fn open(config: &Config, shared: &Shared) -> anyhow::Result<Opened> {
+pub(super) fn open(config: &Config, shared: &Shared, show: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Opened> {
     let wall = SystemTime::UNIX_EPOCH.elapsed().context("the system's clock stands before 1970")?;
     let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
     let random = || getrandom::u64().context("the system gives no random numbers");
@@ -57,6 +56,12 @@ pub(super) fn open(config: &Config, shared: &Shared) -> anyhow::Result<Opened> {
         limits: config.limits.clone(),
         history: config.history.versions,
         history_deleted_max: config.history.deleted_keys,
+        memory_bytes_max: config.memory.max.map_or(u64::MAX, |max| max as u64),
+        memory_policy: match config.memory.policy {
+            MemoryPolicy::Reject => kvd_engine::MemoryPolicy::Reject,
+            MemoryPolicy::Evict => kvd_engine::MemoryPolicy::Evict,
+        },
+        buffers: shared.buffers.clone(),
         watch_bytes: config.watch_bytes,
         transactions_max: config.limits.transactions_max,
         default_ttl_ms: config.default_ttl_ms,
@@ -68,7 +73,7 @@ pub(super) fn open(config: &Config, shared: &Shared) -> anyhow::Result<Opened> {
     };
     let options = Options { epoch, entropy: random()?, segment_bytes: SEGMENT_BYTES, policy: policy(&durability) };
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&config.data_dir));
-    let (progress, begun) = (Progress::new(shared), Instant::now());
+    let (progress, begun) = (Progress::new(shared, show), Instant::now());
     let recover = |options| {
         let (config, disk, threads) = (engine_config.clone(), Arc::clone(&disk), config.workers);
         Engine::recover(config, disk, options, wall_ms, threads, &|loading| progress.tell(loading))
@@ -78,7 +83,6 @@ pub(super) fn open(config: &Config, shared: &Shared) -> anyhow::Result<Opened> {
         warn!("{error}. Trying with less: reads are served, and deletes have some room; restart when there is space");
         recovered = recover(Options { segment_bytes: SEGMENT_BYTES_ON_FULL_DISK, ..options });
     }
-    progress.end();
     let (engine, report) = recovered.with_context(|| format!("the data in {}", config.data_dir.display()))?;
     let totals = engine.stats().totals;
     let loaded = Loaded { keys: totals.keys, bytes: totals.key_bytes + totals.value_bytes };
@@ -118,17 +122,17 @@ fn tell(report: &Report, loaded: Loaded, engine: &Engine, took: Duration) {
     }
 }
 
-/// Tells how far a start has come: probes by the server's state, people by a line on the terminal.
+/// Tells how far a start has come: probes by the server's state, people by who started it.
 struct Progress<'s> {
     shared: &'s Shared,
     /// When it was told last; threads that find it taken have nothing to tell.
     told: Mutex<Option<Instant>>,
-    is_terminal: bool,
+    show: &'s (dyn Fn(&str) + Sync),
 }
 
 impl<'s> Progress<'s> {
-    fn new(shared: &'s Shared) -> Progress<'s> {
-        Progress { shared, told: Mutex::new(None), is_terminal: std::io::stderr().is_terminal() }
+    fn new(shared: &'s Shared, show: &'s (dyn Fn(&str) + Sync)) -> Progress<'s> {
+        Progress { shared, told: Mutex::new(None), show }
     }
 
     fn tell(&self, loading: Loading) {
@@ -137,20 +141,19 @@ impl<'s> Progress<'s> {
             return;
         }
         *told = Some(Instant::now());
-        let Loading { entries, entries_total, batches } = loading;
-        let text = format!("loading: {entries} of {entries_total} keys of the snapshot, {batches} commits after it");
-        if self.is_terminal {
-            // Only for the eye: if it can't be written, nothing is missing.
-            let _ = write!(std::io::stderr().lock(), "\r\x1b[K{text}");
-        }
+        let text = text(&loading);
+        (self.show)(&text);
         self.shared.set_progress(text);
     }
+}
 
-    /// Takes the line away.
-    fn end(&self) {
-        let told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if self.is_terminal && told.is_some() {
-            let _ = write!(std::io::stderr().lock(), "\r\x1b[K"); // as above
-        }
+/// One line, without an end.
+fn text(loading: &Loading) -> String {
+    let percent = |part: u64, all: u64| (u128::from(part) * 100).checked_div(u128::from(all)).unwrap_or(0);
+    let Loading { entries, entries_total, batches, journal } = *loading;
+    if batches == 0 {
+        return format!("loading: {entries} keys of the snapshot ({}%)", percent(entries, entries_total));
     }
+    let first = if entries > 0 { format!("{entries} keys, then ") } else { String::new() };
+    format!("loading: {first}{batches} commits of the journal ({}%)", percent(journal.bytes, journal.bytes_total))
 }

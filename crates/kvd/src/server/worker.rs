@@ -1,5 +1,5 @@
 //! The threads that serve: one per core, each with a single-threaded runtime of its own, so that a connection never leaves
-//! its thread. Owns their start, the handing over of sockets and their end; what a connection says is the session's.
+//! its thread. Owns their start, the handing over of sockets and their end; what is said on a connection is a session's.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,21 +7,32 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use futures_util::future::join;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::task::LocalSet;
 use tracing::{debug, warn};
 
-use super::patience::Patience;
-use super::rest_session::Session;
+use super::execute::Executor;
+use super::patience::{Patience, Watched};
 use super::shared::Shared;
+use super::{resp, rest_session};
+
+/// What a client and the server speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Rest,
+    Resp,
+}
 
 /// A connection on its way to a worker.
 pub(super) struct Incoming {
     /// Belongs to no runtime yet.
     pub(super) socket: std::net::TcpStream,
+    /// What is spoken on it.
+    pub(super) protocol: Protocol,
     /// One of the connections that may be open; given back when this one ends.
     pub(super) permit: OwnedSemaphorePermit,
 }
@@ -105,6 +116,17 @@ impl Handle {
     }
 }
 
+/// What one thread serves its connections with.
+struct Services {
+    index: usize,
+    shared: Arc<Shared>,
+    rest: Rc<rest_session::Session>,
+    resp: Rc<resp::Session>,
+    graceful: GracefulShutdown,
+    /// Tells RESP connections to end; each has a receiver as long as it is there.
+    stopping: watch::Sender<bool>,
+}
+
 /// Serves connections until told to drain. Returns how many had to be cut.
 async fn serve(
     index: usize,
@@ -113,61 +135,88 @@ async fn serve(
     mut told_to_drain: oneshot::Receiver<Duration>,
 ) -> usize {
     let mut patience = Patience::new(&shared.limits);
-    let session = Rc::new(Session::new(index, shared));
-    let graceful = GracefulShutdown::new();
+    let executor = Rc::new(Executor::new(&shared));
+    let services = Services {
+        index,
+        rest: Rc::new(rest_session::Session::new(index, &shared, &executor)),
+        resp: Rc::new(resp::Session::new(&shared, &executor)),
+        shared,
+        graceful: GracefulShutdown::new(),
+        stopping: watch::Sender::new(false),
+    };
     let timeout = loop {
         tokio::select! {
-            Some(connection) = incoming.recv() => serve_connection(connection, &session, &mut patience, &graceful),
-            now = patience.sweep() => session.watches.sweep(now),
+            Some(connection) = incoming.recv() => services.begin(connection, &mut patience),
+            now = patience.sweep() => services.rest.watches.sweep(now),
             timeout = &mut told_to_drain => break timeout,
         }
     };
+    let (shared, rest) = (Arc::clone(&services.shared), Rc::clone(&services.rest));
+    let open = || shared.connections[index].open();
     let Ok(timeout) = timeout else {
         // The main thread is gone without a word, and the process with it.
-        return graceful.count();
+        return open();
     };
     let sweeping = async {
         loop {
-            session.watches.sweep(patience.sweep().await);
+            rest.watches.sweep(patience.sweep().await);
         }
     };
     tokio::select! {
-        () = graceful.shutdown() => 0,
+        () = services.end() => 0,
         never = sweeping => never,
-        () = tokio::time::sleep(timeout) => session.connections_open(),
+        () = tokio::time::sleep(timeout) => open(),
     }
 }
 
-/// Begins to serve one connection on this thread.
-fn serve_connection(incoming: Incoming, session: &Rc<Session>, patience: &mut Patience, graceful: &GracefulShutdown) {
-    let Incoming { socket, permit } = incoming;
-    let socket = match TcpStream::from_std(socket) {
-        Ok(socket) => socket,
-        Err(error) => {
-            session.connection_closed();
-            return warn!(%error, "a connection could not be taken over");
-        }
-    };
-    let (watched, watch) = patience.watch(socket);
-    let connection = graceful.watch(session.connection(watched, Rc::clone(&watch)));
-    let session = Rc::clone(session);
-    let task = tokio::task::spawn_local(async move {
-        let _ended = Ended { session, _permit: permit };
-        if let Err(error) = connection.await {
-            debug!(%error, "a connection ended early");
-        }
-    });
-    patience.can_end(&watch, task.abort_handle());
+impl Services {
+    /// Begins to serve one connection on this thread.
+    fn begin(&self, incoming: Incoming, patience: &mut Patience) {
+        let Incoming { socket, protocol, permit } = incoming;
+        let ended = Ended { shared: Arc::clone(&self.shared), index: self.index, _permit: permit };
+        let socket = match TcpStream::from_std(socket) {
+            Ok(socket) => socket,
+            Err(error) => return warn!(%error, "a connection could not be taken over"),
+        };
+        let watch = patience.watch();
+        let task = match protocol {
+            Protocol::Rest => {
+                let socket = Watched::new(socket, &watch);
+                let connection = self.graceful.watch(self.rest.connection(socket, Rc::clone(&watch)));
+                tokio::task::spawn_local(async move {
+                    let _ended = ended;
+                    if let Err(error) = connection.await {
+                        debug!(%error, "a connection ended early");
+                    }
+                })
+            }
+            Protocol::Resp => {
+                let (session, watch, stopping) = (Rc::clone(&self.resp), Rc::clone(&watch), self.stopping.subscribe());
+                tokio::task::spawn_local(async move {
+                    let _ended = ended;
+                    session.connection(socket, watch, stopping).await;
+                })
+            }
+        };
+        patience.can_end(&watch, task.abort_handle());
+    }
+
+    /// Lets what is under way finish.
+    async fn end(self) {
+        self.stopping.send_replace(true);
+        join(self.graceful.shutdown(), self.stopping.closed()).await;
+    }
 }
 
 /// Counts a connection as closed however it ends: also when it is cut, or its task panics.
 struct Ended {
-    session: Rc<Session>,
+    shared: Arc<Shared>,
+    index: usize,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.session.connection_closed();
+        self.shared.connections[self.index].closed();
     }
 }

@@ -21,7 +21,6 @@ fn a_value_goes_when_its_time_has_come() {
         br#"{"items":[{"key":"c","value":"1","ttl":"300ms"},{"key":"d","value":"1"}]}"#,
     );
     ask(server.address(), "POST /v1/txn", br#"{"ops":[{"op":"set","key":"e","value":"1","ttl":"300ms"}]}"#);
-    let mut seen = 0;
     for key in ["a", "b", "c", "e"] {
         loop {
             let got = ask(server.address(), &format!("GET /v1/keys/{key}"), b"");
@@ -31,12 +30,10 @@ fn a_value_goes_when_its_time_has_come() {
             let left: u64 = got.header("kvd-ttl").unwrap().strip_suffix("ms").unwrap().parse().unwrap();
             assert!(left <= 300, "{left}");
             assert!(set.elapsed() < Duration::from_secs(60), "{key} is still there");
-            seen += 1;
         }
-        // The store's time moves in steps, and never ahead of the clock's.
-        assert!(set.elapsed() >= Duration::from_millis(200), "{key} went after {:?}", set.elapsed());
+        // Never too early, but for the part of a millisecond at either end.
+        assert!(set.elapsed() >= Duration::from_millis(299), "{key} went after {:?}", set.elapsed());
     }
-    assert!(seen > 0, "all were gone before anyone looked");
     assert_eq!(ask(server.address(), "GET /v1/keys/stays", b"").header("kvd-ttl"), None);
     // They are removed, and counted.
     loop {

@@ -13,6 +13,7 @@ mod histories;
 mod history;
 mod hostile;
 mod keys;
+mod memory;
 mod slow;
 mod stopping;
 mod support;

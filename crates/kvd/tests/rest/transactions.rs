@@ -191,7 +191,7 @@ fn one_request_at_a_time() {
 
 #[test]
 fn a_transaction_that_is_left_alone_ends_by_itself() {
-    let server = Server::start_with(&["--set", "limits.transaction_idle_timeout=200ms"]);
+    let server = Server::start_with(&["--set", "limits.transaction_idle_timeout=2s"]);
     let begun = Instant::now();
     let open = begin(server.address(), "read-write");
     assert_eq!(open.ask("PUT /v1/keys/a", b"1").status, 201);
@@ -199,7 +199,7 @@ fn a_transaction_that_is_left_alone_ends_by_itself() {
     while json(&ask(server.address(), "GET /v1/stats", b""))["transactions"] != 0 {
         assert!(begun.elapsed() < Duration::from_secs(60), "it is still open");
     }
-    assert!(begun.elapsed() >= Duration::from_millis(200));
+    assert!(begun.elapsed() >= Duration::from_secs(2));
     assert_eq!(status_and_code(&open.ask("GET /v1/keys/a", b"")), (410, "transaction-ended".to_owned()));
     assert_eq!(status_and_code(&open.commit()), (410, "transaction-ended".to_owned()));
     assert_eq!(ask(server.address(), "GET /v1/keys/a", b"").status, 404);

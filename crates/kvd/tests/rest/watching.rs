@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::{ask, client, code, json as body};
 
-/// Little is kept: a megabyte.
-const SHORT: &[&str] = &["--set", "watch.retain_bytes=1MiB"];
+/// Little is kept: a megabyte. Who doesn't read is left alone for as long as the test takes.
+const SHORT: &[&str] = &["--set", "watch.retain_bytes=1MiB", "--set", "limits.body_idle_timeout=10m"];
 
 fn data(block: &Block) -> Value {
     serde_json::from_str(block.data.as_ref().expect("it is an event")).unwrap()
@@ -65,6 +65,48 @@ fn a_commit_is_one_event_whatever_it_did() {
         assert_eq!((watch.watches, watch.lagged), (1, 0));
         assert!(watch.retained_bytes > 0 && stats(&server).memory.buffers >= watch.retained_bytes);
     }
+}
+
+#[test]
+fn a_transaction_is_one_event_and_what_expires_another() {
+    let server = Server::start_with(&["--fsync", "always"]);
+    let mut stream = EventStream::open(server.address(), "/v1/watch", "");
+    let say = |head: &str, body: Value| {
+        let answer = ask(server.address(), head, body.to_string().as_bytes());
+        assert!(answer.status < 300, "{head}: {}", answer.text());
+        answer
+    };
+    say("POST /v1/mset", json!({"items": [{"key": "n", "value": "41"}, {"key": "gone", "value": "x"}]}));
+    assert_eq!(commit(&mut stream).0, 1);
+    // One that is decided, one that changes nothing, and one that is refused.
+    let ops = json!([
+        {"op": "set", "key": "a", "value": "1"}, {"op": "incr", "key": "n"}, {"op": "delete", "key": "gone"},
+        {"op": "get", "key": "a"}, {"op": "append", "key": "a", "value": "2"},
+    ]);
+    say("POST /v1/txn", json!({ "ops": ops }));
+    say("POST /v1/txn", json!({"ops": [{"op": "get", "key": "a"}, {"op": "delete", "key": "gone"}]}));
+    let refused = json!({"checks": [{"key": "a", "absent": true}], "ops": [{"op": "set", "key": "a", "value": "9"}]});
+    assert_eq!(ask(server.address(), "POST /v1/txn", refused.to_string().as_bytes()).status, 412);
+    let (revision, mut events) = commit(&mut stream);
+    events.as_array_mut().unwrap().sort_by_key(|event| event["key"].as_str().unwrap().to_owned());
+    assert_eq!((revision, events), (2, json!([set("a", "12"), {"op": "delete", "key": "gone"}, set("n", "42")])));
+    // One that is open for a while.
+    let begun = body(&say("POST /v1/tx", json!({"mode": "read-write"})));
+    let id = begun["id"].as_str().unwrap();
+    for key in ["x", "y"] {
+        let answer = ask(server.address(), &format!("PUT /v1/keys/{key}\nKvd-Tx: {id}\n"), b"1");
+        assert!(answer.status < 300, "{}", answer.text());
+    }
+    assert_eq!(ask(server.address(), &format!("POST /v1/tx/{id}/commit"), b"").status, 200);
+    let (revision, events) = commit(&mut stream);
+    assert_eq!((revision, events), (3, json!([set("x", "1"), set("y", "1")])));
+    // A value that goes by itself.
+    assert_eq!(ask(server.address(), "PUT /v1/keys/short?ttl=50ms", b"1").status, 201);
+    let (revision, events) = commit(&mut stream);
+    assert_eq!((revision, events[0]["expires_at_ms"].is_u64()), (4, true));
+    assert_eq!(commit(&mut stream), (5, json!([{"op": "expire", "key": "short"}])));
+    assert_eq!(ask(server.address(), "DELETE /v1/keys?all=true", b"").status, 200);
+    assert_eq!(commit(&mut stream), (6, json!([{"op": "clear"}])));
 }
 
 #[test]
@@ -290,7 +332,7 @@ fn what_is_no_watch_is_refused_like_elsewhere() {
 
 #[test]
 fn an_idle_watch_stays_and_one_that_is_not_read_is_cut_off() {
-    let limits = ["limits.keep_alive_timeout=300ms", "limits.body_idle_timeout=300ms", "limits.header_timeout=300ms"];
+    let limits = ["limits.keep_alive_timeout=300ms", "limits.body_idle_timeout=1s"];
     let args: Vec<&str> = limits.iter().flat_map(|limit| ["--set", limit]).collect();
     let server = Server::start_with(&args);
     let mut stream = EventStream::open(server.address(), "/v1/watch?key=a", "");

@@ -2,7 +2,6 @@
 //! same load. Knows the order of what is measured; how it is done stands in the modules below.
 
 mod load;
-mod redis;
 mod server;
 mod wire;
 
@@ -17,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, ensure};
 use procfs::Current;
 
+use super::redis;
 use crate::args::DurableOptions;
 use crate::machine::Machine;
 use crate::results::{DurableResults, Gets, ManyKeys, Writes};

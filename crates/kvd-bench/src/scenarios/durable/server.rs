@@ -254,7 +254,17 @@ impl Drop for Server {
 /// Snapshots are made when asked for: one that begins by itself would fall into one turn and not into another.
 fn kvd(programs: &Path, fsync: Fsync, data: &Path) -> Command {
     let mut command = Command::new(programs.join("kvd"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--set", "log.level=warn"]);
+    command.args([
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--resp",
+        "off",
+        "--log-format",
+        "json",
+        "--set",
+        "log.level=warn",
+    ]);
     command.args(["--set", "storage.snapshot_journal_bytes=1TiB", "--set", "storage.snapshot_interval=24h"]);
     command.arg("--data-dir").arg(data);
     match fsync {

@@ -157,6 +157,10 @@ pub struct InfoLimits {
     /// Older versions kept of each key: `history.versions`, 0 where there is no history.
     #[serde(default)]
     pub history_versions: u64,
+    /// Most bytes of memory; null without a limit.
+    pub memory_bytes_max: Option<u64>,
+    /// What happens to a write that needs more: `reject` or `evict`; null without a limit.
+    pub memory_policy: Option<Cow<'static, str>>,
 }
 
 impl From<&Limits> for InfoLimits {
@@ -181,6 +185,8 @@ impl From<&Limits> for InfoLimits {
             body_idle_timeout_ms: limits.body_idle_timeout.as_millis() as u64,
             keep_alive_timeout_ms: limits.keep_alive_timeout.as_millis() as u64,
             history_versions: 0,
+            memory_bytes_max: None,
+            memory_policy: None,
         }
     }
 }
