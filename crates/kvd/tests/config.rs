@@ -124,9 +124,9 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_column() {
 fn a_mistake_outside_of_the_file_names_the_variable_or_the_argument() {
     let unknown = Check::new().env("KVD_LOG__LEVLE", "info").refused();
     assert_eq!(unknown, "environment variable KVD_LOG__LEVLE: unknown key \"log.levle\"; did you mean \"log.level\"?");
-    let of_another_version = Check::new().env("KVD_HISTORY__VERSIONS", "3").refused();
+    let of_another_version = Check::new().env("KVD_REPLICATION__PEERS", "3").refused();
     assert!(
-        of_another_version.starts_with("environment variable KVD_HISTORY__VERSIONS: unknown key"),
+        of_another_version.starts_with("environment variable KVD_REPLICATION__PEERS: unknown key"),
         "{of_another_version}"
     );
     let wrong = Check::new().env("KVD_SERVER__WORKERS", "many").refused();
