@@ -28,7 +28,7 @@ use crate::mutation::{Demand, Mutation};
 use crate::planted::{self, Bug};
 use crate::reclaim::{Guard, Trash};
 use crate::sequence::{Batch, Delta, Seq};
-use crate::{flusher, rekey, room, settle};
+use crate::{flusher, history, rekey, room, settle};
 
 /// Keys that every commit settles beside its own, so that what transactions held back is freed in passing.
 const SETTLED_IN_PASSING: usize = 4;
@@ -168,9 +168,10 @@ fn try_one<'c>(
         let revision = last_under(store, root, &guard)?;
         return Ok(Committed { revision, changed: 0, counted: false });
     };
-    let (change, expires_at_ms) = (mutation.change(key.as_bytes()), mutation.expires_at_ms());
+    let time_ms = store.version_time(now_ms);
+    let (change, expires_at_ms) = (mutation.change(key.as_bytes(), time_ms), mutation.expires_at_ms());
     current.note_use(&change, hashed, &mut worker.uses);
-    let batch = store.sequence.queues().then(|| batch(&[mutation.effect(key)], reservation));
+    let batch = store.sequence.queues().then(|| batch(time_ms, &[mutation.effect(key)], reservation));
     let (ends_at_ms, is_queued) = (current.ends_at_ms(), batch.is_some());
     let premise = Premise { store, root, guard: &guard, ends_at_ms, is_queued };
     let target = current.target.unwrap_or_else(|| {
@@ -193,6 +194,13 @@ fn try_one<'c>(
             return Ok(Committed { revision, changed: 1, counted });
         }
         // Someone began to read in between: with a node after all.
+    }
+    if planted::is(Bug::RollbackReinstalls)
+        && let Some((record, old)) = target.older_like(&change, &guard)
+    {
+        let publish = |_| target.put_back(record, old);
+        let revision = store.sequence.enter().commit(&delta, batch, publish);
+        return Ok(Committed { revision, changed: 1, counted: false });
     }
     target.install(change, None);
     let mut seq = store.sequence.enter();
@@ -252,12 +260,13 @@ fn try_many<'c>(
     }
 
     let commit = Commit::new();
+    let time_ms = store.version_time(now_ms);
     let mut delta = Delta::default();
     let is_queued = store.sequence.queues();
     let mut effects = Vec::with_capacity(if is_queued { mutations.len() } else { 0 });
     let mut targets: Vec<(Target<'_>, Option<u64>)> = Vec::with_capacity(mutations.len());
     for (at, mutation) in mutations {
-        let (change, expires_at_ms) = (mutation.change(keys[at].as_bytes()), mutation.expires_at_ms());
+        let (change, expires_at_ms) = (mutation.change(keys[at].as_bytes(), time_ms), mutation.expires_at_ms());
         current[at].note_use(&change, hashed[at], &mut worker.uses);
         if is_queued && !is_forgotten(&mutation) {
             effects.push(mutation.effect(keys[at]));
@@ -274,7 +283,7 @@ fn try_many<'c>(
         target.install(change, Some(commit));
         targets.push((target, expires_at_ms));
     }
-    let batch = is_queued.then(|| batch(&effects, reservation));
+    let batch = is_queued.then(|| batch(time_ms, &effects, reservation));
 
     let ends_at_ms = current.iter().filter_map(Current::ends_at_ms).min();
     let premise = Premise { store, root, guard: &guard, ends_at_ms, is_queued };
@@ -391,8 +400,8 @@ fn is_forgotten(mutation: &Mutation<'_>) -> bool {
 }
 
 /// A commit as the journal and who watches have it, encoded before it has a revision.
-fn batch(effects: &[Effect<'_>], reservation: Option<Reservation>) -> Box<Batch> {
-    Batch::new(Encoded::new(effects).expect("a size that is too large was refused before"), reservation)
+fn batch(time_ms: Option<u64>, effects: &[Effect<'_>], reservation: Option<Reservation>) -> Box<Batch> {
+    Batch::new(Encoded::at(time_ms, effects).expect("a size that is too large was refused before"), reservation)
 }
 
 /// LAST, for an answer that nothing was to do. Begins again if the store was cleared since `root` was found: keys may be back by
@@ -410,6 +419,11 @@ fn settle_target(store: &Store, points: &ReadPoints, trash: &mut Trash, target: 
     {
         store.settling.note(revision, target.hash());
     }
+    if points.history > 0
+        && let Some(revision) = target.deleted_at(guard)
+    {
+        store.history.note_deleted(revision, target.hash());
+    }
 }
 
 /// What comes after a commit, when no lock is held any more.
@@ -421,5 +435,6 @@ pub(crate) fn after_commit(store: &Store, worker: &mut Worker, counted: &[Hashed
         store.waiting.ring();
     }
     settle::settle_due(store, worker, SETTLED_IN_PASSING);
+    history::forget_due(store, worker);
     rekey::move_some(store, worker, MOVED_IN_PASSING);
 }

@@ -1,6 +1,8 @@
 //! What a key holds before a commit, under the lock of its home. Knows nothing of what is to be decided by it.
 
-use crate::index::{Change, Hashed, Home, Index, Target, Version};
+use kvd_types::Revision;
+
+use crate::index::{Change, Depth, Hashed, Home, Index, Past, Root, Target, Version};
 use crate::planted::{self, Bug};
 use crate::reclaim::Guard;
 use crate::sequence::Delta;
@@ -13,6 +15,9 @@ pub(crate) struct Current<'g> {
     pub(crate) newest: Option<Version<'g>>,
     /// What readers would find.
     pub(crate) alive: Option<Version<'g>>,
+    /// Where it was looked for.
+    root: &'g Root,
+    guard: &'g Guard<'g>,
 }
 
 impl<'g> Current<'g> {
@@ -24,7 +29,14 @@ impl<'g> Current<'g> {
         guard: &'g Guard<'_>,
     ) -> Current<'g> {
         let (target, newest) = home.find(index, key, guard);
-        Current { target, newest, alive: newest.filter(|version| !version.record.is_expired(now_ms)) }
+        let alive = newest.filter(|version| !version.record.is_expired(now_ms));
+        Current { target, newest, alive, root: home.root(), guard }
+    }
+
+    /// What is kept of the key's past, newest commits included, and the newest clear.
+    pub(crate) fn past(&self, depth: Depth) -> (Past<'g>, Revision) {
+        let empty = Past { depth, ..Past::default() };
+        (self.target.map_or(empty, |target| target.past(depth, self.guard)), self.root.since())
     }
 
     /// When what was judged alive goes by itself.

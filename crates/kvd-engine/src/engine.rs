@@ -9,6 +9,7 @@ use crate::buffers::Buffers;
 use crate::changes::Changes;
 use crate::evict::{Eviction, MemoryPolicy};
 use crate::flusher::Journal;
+use crate::history::History;
 use crate::index::{Index, Newest, ReadPoints, Shape};
 use crate::read::Found;
 use crate::reclaim::{Collector, Reader, Trash};
@@ -19,7 +20,7 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::transaction::{Update, View};
 use crate::uses::Uses;
 use crate::waiting::Waiting;
-use crate::{clear, expire, one_shot, own_writes, read, room, sorted, write};
+use crate::{clear, expire, history, one_shot, own_writes, read, room, sorted, write};
 
 /// Of the memory limit, the part that commits kept for who watches may take.
 const WATCH_SHARE: u64 = 8;
@@ -45,6 +46,8 @@ pub struct Config {
     pub default_ttl_ms: Option<u64>,
     /// Older versions kept of each key; 0 for those alone that someone reads.
     pub history: usize,
+    /// The history of a deleted key is kept until so many keys were deleted after it.
+    pub history_deleted_max: usize,
     /// Most bytes of memory, for everything that [`Totals::memory_bytes`](crate::Totals::memory_bytes) counts. What a write adds
     /// to the index, what others bring at the same moment, and what a worker has retired and not handed over yet (256 KiB at
     /// most, and one thing more) may exceed it. Data that takes an eighth more is not loaded.
@@ -71,6 +74,7 @@ impl Default for Config {
             watch_bytes: 64 << 20,
             default_ttl_ms: None,
             history: 0,
+            history_deleted_max: 100_000,
             memory_bytes_max: u64::MAX,
             memory_policy: MemoryPolicy::Reject,
             buffers: Buffers::default(),
@@ -90,6 +94,7 @@ pub(crate) struct Store {
     pub(crate) sequence: Sequence,
     pub(crate) collector: Arc<Collector>,
     pub(crate) settling: Settling,
+    pub(crate) history: History,
     pub(crate) epoch: Epoch,
     /// Names the order of walks in cursors: that of this store under this hash key, which another run does not have.
     pub(crate) walks: Epoch,
@@ -159,6 +164,7 @@ impl Engine {
             sequence: Sequence::new(config.visibility, config.history, config.transactions_max, config.journal),
             collector: Collector::new(),
             settling: Settling::default(),
+            history: History::new(config.history_deleted_max),
             epoch: config.epoch,
             walks,
             limits: config.limits,
@@ -348,6 +354,11 @@ impl Engine {
         self.0.epoch
     }
 
+    /// Older versions kept of each key; 0 where no history is kept.
+    pub fn history_versions(&self) -> usize {
+        self.0.depth().older
+    }
+
     /// Most bytes of memory, and what happens to a write that brings more; none without a limit.
     pub fn memory_limit(&self) -> Option<(u64, MemoryPolicy)> {
         let max = self.0.memory_bytes_max;
@@ -428,5 +439,8 @@ fn run_other(store: &Store, worker: &mut Worker, command: &Command<'_>) -> Resul
         Command::Transfer(transfer) => one_shot::transfer(store, worker, transfer),
         Command::Transaction(transaction) => one_shot::transaction(store, worker, transaction),
         Command::Clear => clear::clear(store, worker),
+        Command::GetAt { key, revision } => history::get_at(store, worker, key, *revision),
+        Command::History { key } => history::history(store, worker, key),
+        Command::Rollback(rollback) => history::rollback(store, worker, rollback),
     }
 }

@@ -180,6 +180,7 @@ fn into_journal(batch: Batch) -> kvd_journal::Batch {
 /// Takes room in the journal, if there is one: with `room`, the only step of a commit that waits or is refused. No lock is held.
 pub(crate) fn reserve(store: &Store, size: BatchSize, purpose: Purpose) -> Result<Option<Reservation>, Error> {
     let Some(journal) = store.durable.get() else { return Ok(None) };
+    let size = if store.keeps_history() { size.timed() } else { size };
     size.check().map_err(|large| {
         let (max, actual) = (large.max as u64, Some(large.actual as u64));
         Error::LimitExceeded(LimitExceeded { limit: Limit::BatchBytes, max, actual, item: None })

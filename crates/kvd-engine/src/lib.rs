@@ -61,7 +61,8 @@
 //! **Which versions stay.** A *read point* is a revision at which someone may still read: a transaction's, VISIBLE, and the end
 //! of the group that is being synced. A version of revision `a` with a successor of revision `b` goes when no read point lies in
 //! `a..b`. A later read point is one of today's or at least LAST, so it can't ask for what went. What had to stay is noted
-//! (`settle`) and looked at again when the oldest read point has moved.
+//! (`settle`) and looked at again when the oldest read point has moved. Where history is kept, so many versions behind the newest
+//! stay as well, also those of a deleted key, until newer ones push them out (`history` tells for how long).
 //!
 //! **Many keys, one revision.** A multi-get of up to 128 keys reads twice; if both passes find the same records (for absent keys:
 //! no change to their bucket), that is the state at the highest revision seen. Otherwise it pins a read point, as views do.
@@ -132,6 +133,7 @@ mod evict;
 mod expire;
 mod flusher;
 mod frequency;
+mod history;
 mod index;
 mod judge;
 mod load;

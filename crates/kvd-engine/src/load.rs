@@ -4,11 +4,11 @@
 
 use std::sync::atomic::AtomicUsize;
 
-use kvd_journal::{COPIED_BYTES_MIN, Entry, Error, Group, Snapshot};
-use kvd_types::{Effect, Reason, Revision};
+use kvd_journal::{COPIED_BYTES_MIN, Content, Entry, Error, Group, History, Snapshot, Stamp, Version};
+use kvd_types::{Effect, Revision};
 
 use crate::engine::{Engine, Store, Worker};
-use crate::index::{Change, Draft, Hashed, SHARED_BYTES};
+use crate::index::{Change, Depth, Draft, Hashed, ReadPoints, Removal, SHARED_BYTES};
 use crate::reclaim::{Guard, Trash};
 use crate::sequence::Delta;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
@@ -84,11 +84,21 @@ pub(crate) fn snapshot(
 /// Returns how many entries it has.
 fn chunk(engine: &Engine, worker: &mut Worker, snapshot: &Snapshot, index: usize) -> Result<u64, Error> {
     let chunk = snapshot.chunk(index)?;
+    let store = engine.parts();
+    if store.keeps_history()
+        && let Some(histories) = chunk.histories()?
+    {
+        let (count, mut delta) = (histories.len() as u64, Delta::default());
+        histories.into_iter().for_each(|one| history(store, worker, one, &mut delta));
+        end(store, worker, &delta)?;
+        return Ok(count);
+    }
     let mut window = Window::new(engine, worker, Part::ALL);
     let mut count = 0;
     for entry in chunk.entries() {
         let Entry { key, value, content_type, expires_at_ms, revision } = entry?;
-        window.add(revision, Effect::Put { key, value, content_type, expires_at_ms });
+        let stamp = Stamp { revision, time_ms: None };
+        window.add(stamp, Effect::Put { key, value, content_type, expires_at_ms });
         count += 1;
     }
     window.end()?;
@@ -99,10 +109,10 @@ fn chunk(engine: &Engine, worker: &mut Worker, snapshot: &Snapshot, index: usize
 pub(crate) fn block(engine: &Engine, worker: &mut Worker, groups: &[Group], part: Part) -> Result<(), Error> {
     let mut window = Window::new(engine, worker, part);
     for group in groups {
-        group.effects(|revision, effect| {
+        group.effects(|stamp, effect| {
             match effect {
-                Effect::Clear => window.clear(revision),
-                effect => window.add(revision, effect),
+                Effect::Clear => window.clear(stamp.revision),
+                effect => window.add(stamp, effect),
             }
             Ok(())
         })?;
@@ -115,7 +125,7 @@ struct Window<'e, 'b> {
     store: &'e Store,
     worker: &'e mut Worker,
     part: Part,
-    effects: Vec<(Revision, Effect<'b>)>,
+    effects: Vec<(Stamp, Effect<'b>)>,
     delta: Delta,
 }
 
@@ -125,8 +135,8 @@ impl<'e, 'b> Window<'e, 'b> {
         Window { store, worker, part, effects: Vec::with_capacity(WINDOW), delta: Delta::default() }
     }
 
-    fn add(&mut self, revision: Revision, effect: Effect<'b>) {
-        self.effects.push((revision, effect));
+    fn add(&mut self, stamp: Stamp, effect: Effect<'b>) {
+        self.effects.push((stamp, effect));
         if self.effects.len() == WINDOW {
             self.apply();
         }
@@ -139,24 +149,20 @@ impl<'e, 'b> Window<'e, 'b> {
         self.effects.clear();
     }
 
-    /// Keys that are older than the clear go. Those of a fuzzy snapshot that are newer stay.
+    /// Keys that are older than the clear go, with all that is kept of them. Those of a fuzzy snapshot that are newer stay.
     fn clear(&mut self, revision: Revision) {
         self.apply();
         let (store, worker) = (self.store, &mut *self.worker);
+        store.history.begin_at(revision);
         let mut walk = Walk::new(store, worker);
         loop {
             let mut older = Vec::new();
-            let found = walk.bucket(store, worker, |version| {
-                if version.revision < revision {
-                    older.push(version.record.key().to_vec());
+            let found = walk.histories(store, worker, Depth::default(), |key, past| {
+                if past.versions.first().is_some_and(|newest| newest.revision < revision) {
+                    older.push(key.to_vec());
                 }
             });
-            let delete = |key: &Vec<u8>| {
-                let key = kvd_types::Key::new(key.clone()).expect("was a key when it was stored");
-                (revision, Effect::Delete { key, reason: Reason::Asked })
-            };
-            let deletes: Vec<_> = older.iter().map(delete).collect();
-            apply(store, worker, self.part, &deletes, &mut self.delta);
+            older.iter().for_each(|key| erase(store, worker, key, &mut self.delta));
             match found {
                 Ok(true) => {}
                 Ok(false) => return,
@@ -168,15 +174,20 @@ impl<'e, 'b> Window<'e, 'b> {
 
     fn end(mut self) -> Result<(), Error> {
         self.apply();
-        self.store.sequence.enter().count(&self.delta);
-        self.worker.trash.tidy();
-        room::check_loading(self.store, self.worker)
+        end(self.store, self.worker, &self.delta)
     }
 }
 
-fn apply(store: &Store, worker: &mut Worker, part: Part, effects: &[(Revision, Effect<'_>)], delta: &mut Delta) {
+/// Counts what came and went.
+fn end(store: &Store, worker: &mut Worker, delta: &Delta) -> Result<(), Error> {
+    store.sequence.enter().count(delta);
+    worker.trash.tidy();
+    room::check_loading(store, worker)
+}
+
+fn apply(store: &Store, worker: &mut Worker, part: Part, effects: &[(Stamp, Effect<'_>)], delta: &mut Delta) {
     let mut keys: Vec<Hashed<'_>> = Vec::with_capacity(effects.len());
-    let mut own: Vec<&(Revision, Effect<'_>)> = Vec::with_capacity(effects.len());
+    let mut own: Vec<&(Stamp, Effect<'_>)> = Vec::with_capacity(effects.len());
     for one in effects {
         let (Effect::Put { key, .. } | Effect::Delete { key, .. }) = &one.1 else {
             unreachable!("a clear is no effect on a key")
@@ -191,34 +202,36 @@ fn apply(store: &Store, worker: &mut Worker, part: Part, effects: &[(Revision, E
     store.index.prefetch(&keys, &guard);
     let mut own = own.into_iter();
     keys.retain(|key| {
-        let (revision, effect) = own.next().expect("one for each key");
-        apply_one(store, &guard, &mut worker.trash, *key, *revision, effect, delta)
+        let (stamp, effect) = own.next().expect("one for each key");
+        apply_one(store, &guard, &mut worker.trash, *key, *stamp, effect, delta)
     });
     drop(guard);
     commit::after_commit(store, worker, &keys);
 }
 
-/// An effect on one key counts unless the key is there with this revision or a higher one. Returns whether the key came or went.
+/// An effect on one key counts unless the key has this revision or a higher one. Returns whether the key came or went. Where
+/// history is kept, what stays of the key is what its commit left.
 fn apply_one(
     store: &Store,
     guard: &Guard<'_>,
     trash: &mut Trash,
     key: Hashed<'_>,
-    revision: Revision,
+    stamp: Stamp,
     effect: &Effect<'_>,
     delta: &mut Delta,
 ) -> bool {
     let home = store.index.lock(store.index.newest(guard), key, guard);
     let (target, newest) = home.find(&store.index, key, guard);
-    let is_put = matches!(effect, Effect::Put { .. });
-    if !newest.map_or(is_put, |version| version.revision < revision) {
+    let has = target.map_or(Revision(0), |target| target.head_revision(guard));
+    if has >= stamp.revision || newest.is_none() && matches!(effect, Effect::Delete { .. }) {
         return false;
     }
+    let time_ms = stamp.time_ms.filter(|_| store.keeps_history());
     let change = match effect {
         Effect::Put { key, value, content_type, expires_at_ms } => {
-            Change::Put(Draft::new(key.as_bytes(), value, content_type.as_ref(), *expires_at_ms))
+            Change::Put(Draft::new(key.as_bytes(), value, content_type.as_ref(), *expires_at_ms, time_ms))
         }
-        Effect::Delete { reason, .. } => Change::Delete(*reason),
+        Effect::Delete { reason, .. } => Change::Delete(Removal { reason: *reason, time_ms }),
         Effect::Clear => unreachable!("a clear is no effect on a key"),
     };
     let expires_at_ms = if let Effect::Put { expires_at_ms, .. } = effect { *expires_at_ms } else { None };
@@ -227,11 +240,71 @@ fn apply_one(
         home.reserve(1, guard);
         home.vacant(&store.index, key, guard)
     });
-    let gone = target.replace(change, revision);
-    let is_counted = target.account(&store.index, expires_at_ms, guard);
-    drop(home);
-    if let Some(record) = gone {
+    if store.keeps_history() {
+        let Depth { older, forgotten } = store.depth();
+        target.install(change, None);
+        target.set_revision(stamp.revision, guard);
+        target.settle(&ReadPoints::of_nobody(older, forgotten), guard, trash);
+        if let Some(revision) = target.deleted_at(guard) {
+            store.history.note_deleted(revision, target.hash());
+        }
+    } else if let Some(record) = target.replace(change, stamp.revision) {
         trash.retire(record.into_garbage());
     }
-    is_counted
+    target.account(&store.index, expires_at_ms, guard)
+}
+
+/// A key with its older versions, as many as are kept.
+fn history(store: &Store, worker: &mut Worker, one: History<'static>, delta: &mut Delta) {
+    let History { key, mut versions, is_cut } = one;
+    let wanted = store.depth().older + 1;
+    let is_cut = is_cut || versions.len() > wanted;
+    versions.truncate(wanted);
+    if !versions.iter().any(|version| matches!(version.content, Content::Put { .. })) {
+        return; // it has nothing to be told of
+    }
+    let change = |version: &Version| {
+        let change = match &version.content {
+            Content::Put { value, content_type, expires_at_ms } => {
+                let content_type = content_type.as_ref();
+                Change::Put(Draft::new(key.as_bytes(), value, content_type, *expires_at_ms, version.time_ms))
+            }
+            Content::Gone(reason) => Change::Delete(Removal { reason: *reason, time_ms: version.time_ms }),
+        };
+        (version.revision, change)
+    };
+    let changes: Vec<(Revision, Change)> = versions.iter().rev().map(change).collect();
+    let newest = &changes.last().expect("there is one").1;
+    delta.replace(None, newest);
+    let expires_at_ms = match newest {
+        Change::Put(draft) => draft.record().expires_at_ms(),
+        Change::Delete(_) => None,
+    };
+    let hashed = store.index.hash(key.as_bytes());
+    let guard = worker.reader.pin();
+    let home = store.index.lock(store.index.newest(&guard), hashed, &guard);
+    home.reserve(1, &guard);
+    let target = home.vacant(&store.index, hashed, &guard);
+    target.fill(changes.into_iter(), is_cut, &guard);
+    if let Some(revision) = target.deleted_at(&guard) {
+        store.history.note_deleted(revision, target.hash());
+    }
+    let counted = target.account(&store.index, expires_at_ms, &guard);
+    drop(home);
+    drop(guard);
+    commit::after_commit(store, worker, &[hashed][..usize::from(counted)]);
+}
+
+/// Nothing of the key stays.
+fn erase(store: &Store, worker: &mut Worker, key: &[u8], delta: &mut Delta) {
+    let hashed = store.index.hash(key);
+    let guard = worker.reader.pin();
+    let home = store.index.lock(store.index.newest(&guard), hashed, &guard);
+    let (Some(target), newest) = home.find(&store.index, hashed, &guard) else { return };
+    delta.replace(newest.map(|version| version.record), &Change::Delete(Removal::default()));
+    target.erase(&guard, &mut worker.trash);
+    let counted = target.account(&store.index, None, &guard);
+    drop(home);
+    drop(guard);
+    commit::after_commit(store, worker, &[hashed][..usize::from(counted)]);
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kvd_journal::{BatchSize, Purpose};
 use kvd_types::{CONTENT_TYPE_BYTES_MAX, ContentType, Effect, Entry, Key, Reason, Set};
 
-use crate::index::{Change, Draft, Record, Version};
+use crate::index::{Change, Draft, Record, Removal, Version};
 use crate::moment::Moment;
 use crate::sequence::Delta;
 
@@ -42,13 +42,13 @@ impl<'c> Mutation<'c> {
         }
     }
 
-    /// As the index has it.
-    pub(crate) fn change(&self, key: &[u8]) -> Change {
+    /// As the index has it, with the time of the commit where that is kept.
+    pub(crate) fn change(&self, key: &[u8], time_ms: Option<u64>) -> Change {
         match self {
             Mutation::Put { value, content_type, expires_at_ms } => {
-                Change::Put(Draft::new(key, value, content_type.as_deref(), *expires_at_ms))
+                Change::Put(Draft::new(key, value, content_type.as_deref(), *expires_at_ms, time_ms))
             }
-            Mutation::Delete(reason) => Change::Delete(*reason),
+            Mutation::Delete(reason) => Change::Delete(Removal { reason: *reason, time_ms }),
         }
     }
 

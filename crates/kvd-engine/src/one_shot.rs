@@ -130,7 +130,13 @@ impl<'c> Named<'c> {
                     named.add(&transfer.from);
                     named.add(&transfer.to);
                 }
-                Command::Transaction(_) | Command::List(_) | Command::ListSorted(_) | Command::Clear => {
+                Command::Transaction(_)
+                | Command::List(_)
+                | Command::ListSorted(_)
+                | Command::Clear
+                | Command::GetAt { .. }
+                | Command::History { .. }
+                | Command::Rollback(_) => {
                     return Err(overlay::not_in_transaction(command));
                 }
             }
@@ -264,9 +270,14 @@ fn fill_in(reply: &mut Result<Reply, Error>, committed: Revision) {
         Err(Error::PreconditionFailed { failures, .. }) => {
             failures.iter_mut().filter_map(|failure| failure.have.as_mut()).for_each(|have| fill(&mut have.revision));
         }
-        Ok(Reply::Transaction { .. } | Reply::Page(_) | Reply::SortedPage(_) | Reply::Cleared { .. }) => {
-            unreachable!("refused inside a transaction")
-        }
+        Ok(
+            Reply::Transaction { .. }
+            | Reply::Page(_)
+            | Reply::SortedPage(_)
+            | Reply::Cleared { .. }
+            | Reply::History { .. }
+            | Reply::RolledBack { .. },
+        ) => unreachable!("refused inside a transaction"),
         Err(_) => {}
     }
 }

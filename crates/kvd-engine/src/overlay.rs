@@ -151,9 +151,13 @@ pub(crate) fn execute(keys: &mut impl Overlay, store: &Store, command: &Command<
         Command::MultiDelete { deletes, require_all } => multi_delete(keys, store, deletes, *require_all),
         Command::Modify(modify) => self::modify(keys, store, modify),
         Command::Transfer(transfer) => self::transfer(keys, transfer),
-        Command::Transaction(_) | Command::List(_) | Command::ListSorted(_) | Command::Clear => {
-            Err(not_in_transaction(command))
-        }
+        Command::Transaction(_)
+        | Command::List(_)
+        | Command::ListSorted(_)
+        | Command::Clear
+        | Command::GetAt { .. }
+        | Command::History { .. }
+        | Command::Rollback(_) => Err(not_in_transaction(command)),
     }
 }
 
@@ -163,6 +167,9 @@ pub(crate) fn not_in_transaction(command: &Command<'_>) -> Error {
         Command::List(_) | Command::ListSorted(_) => {
             "a list inside a read-write transaction is refused: what it doesn't show can't be checked at the commit; list \
              in a read-only one"
+        }
+        Command::GetAt { .. } | Command::History { .. } | Command::Rollback(_) => {
+            "old versions inside a transaction are refused: read them before it begins"
         }
         Command::Clear => "a clear inside a transaction is refused: it is a commit of its own",
         _ => "a transaction inside a transaction is refused: name its commands in this one",

@@ -90,6 +90,12 @@ pub enum Bug {
     EvictionNotJournalled,
     /// Groups don't carry the store's time.
     TimeNotJournalled,
+    /// A rollback brings back the old version itself, with its revision.
+    RollbackReinstalls,
+    /// The past of a key is read without its bucket's lock.
+    PastUnlocked,
+    /// A snapshot leaves older versions out.
+    SnapshotWithoutPast,
     /// A snapshot gets its name before its last commits are on disk.
     SnapshotNotSynced,
     /// A rule is applied to what the key held before its home was locked.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use kvd_journal::{Disk, ENTRY_BYTES, Error, Group, Load, Options, Policy, Recovery, Report, Share, Snapshot};
+use kvd_journal::{Disk, ENTRY_BYTES, Error, Group, Jump, Load, Options, Policy, Recovery, Report, Share, Snapshot};
 use kvd_types::Epoch;
 
 use crate::engine::{Config, Engine};
@@ -52,15 +52,24 @@ impl Engine {
     ) -> Result<(Engine, Report), Error> {
         let visibility = if options.policy == Policy::Always { Visibility::WhenDurable } else { Visibility::Immediate };
         let config = Config { visibility, journal: true, ..config };
+        let mut recovery = Recovery::open(disk, options)?;
+        if config.history > 0 {
+            recovery = recovery.keep_history();
+        }
         let mut loader =
             Loader { config, threads: threads.max(1), progress, loading: Loading::default(), replay: None };
-        let loaded = Recovery::open(disk, options)?.load(&mut loader);
+        let loaded = recovery.load(&mut loader);
         // After an error, too: no thread may go on when this returns.
         let applied = loader.replay.take().map(Replay::end);
         let (replayed, engine) = (loaded?, applied.expect("loading has begun")?);
         let report = replayed.report().clone();
         let writer = replayed.resume(now_ms)?;
         let store = engine.parts();
+        let mut jumps = report.jumps.clone();
+        if writer.last() > report.last {
+            jumps.push(Jump { from: report.last, to: writer.last() });
+        }
+        store.history.resume(jumps);
         store.sequence.resume(writer.last(), writer.now_ms());
         store.changes.resume(writer.last());
         let journal = Journal::new(writer, options.policy, report.journal_bytes, report.snapshot);
@@ -92,10 +101,15 @@ impl Load for Loader<'_> {
             return Ok(());
         };
         let keys = snapshot.entries_count();
-        // Told beforehand: it may take minutes to find out, and who then has no memory at all is killed.
-        let values = snapshot.entries_bytes().saturating_sub(keys * (ENTRY_BYTES - load::RECORD_BYTES));
-        room::check_loaded(values + keys * index::KEY_BYTES, config.memory_bytes_max)?;
+        if snapshot.past().is_none() {
+            // Told beforehand: it may take minutes to find out, and who then has no memory at all is killed. How much of older
+            // versions is kept shows only when they are loaded.
+            let values = snapshot.entries_bytes().saturating_sub(keys * (ENTRY_BYTES - load::RECORD_BYTES));
+            room::check_loaded(values + keys * index::KEY_BYTES, config.memory_bytes_max)?;
+        }
         let engine = Engine::to_load(config, keys);
+        // One without history knows nothing of before.
+        engine.parts().history.begin_at(snapshot.past().map_or(snapshot.revision(), |past| past.begins));
         self.loading.entries_total = keys;
         let loading = self.loading;
         load::snapshot(&engine, snapshot, self.threads, &|entries| (self.progress)(Loading { entries, ..loading }))?;

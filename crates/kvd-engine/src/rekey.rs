@@ -18,6 +18,12 @@ pub(crate) fn move_all_at(store: &Store, worker: &mut Worker, horizon: impl Hori
 
 fn move_some_at(store: &Store, worker: &mut Worker, horizon: impl Horizon, buckets: usize) -> bool {
     let guard = worker.reader.pin();
-    let note = |revision, hash| store.settling.note(revision, hash);
+    let note = |revision, hash, is_deleted| {
+        store.settling.note(revision, hash);
+        if is_deleted && store.keeps_history() {
+            // Its old hash finds nothing any more.
+            store.history.note_deleted(revision, hash);
+        }
+    };
     store.index.move_some(horizon, buckets, note, &guard, &mut worker.trash)
 }

@@ -16,7 +16,7 @@ use kvd_types::Error;
 use crate::engine::{Store, Worker};
 use crate::reclaim::Reader;
 use crate::sync::yield_now;
-use crate::{evict, flusher, rekey, settle};
+use crate::{evict, flusher, history, rekey, settle};
 
 /// Retired bytes from which on writers wait until readers let some go.
 const RETIRED_BYTES_MAX: u64 = 256 << 20;
@@ -62,8 +62,8 @@ pub(crate) fn make(store: &Store, worker: &mut Worker, needed: u64) -> Result<()
         if fits(memory.used) {
             return Ok(());
         }
-        // Before anyone loses more than a place in the order of commits.
-        if more || store.changes.shrink() {
+        // Before anyone loses more than a place in the order of commits, or the past of what is deleted.
+        if more || store.changes.shrink() || history::forget_some(store, worker) {
             continue;
         }
         if fits(memory.used - memory.retired) && memory.retired > store.eviction.slack(max) {

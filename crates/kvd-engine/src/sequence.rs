@@ -15,7 +15,7 @@ use std::sync::Arc;
 use kvd_journal::{Encoded, Reservation};
 use kvd_types::{Effect, Error, Revision};
 
-use crate::index::{Horizon, ReadPoints};
+use crate::index::{Depth, Horizon, ReadPoints};
 use crate::planted::{self, Bug};
 use crate::stats::Totals;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Padded, lock};
@@ -91,6 +91,8 @@ pub(crate) struct Sequence {
     queues: AtomicBool,
     visibility: Visibility,
     history: usize,
+    /// No history goes back to a deletion of this revision or an earlier one. Only grows.
+    forgotten: AtomicU64,
     transactions_max: usize,
 }
 
@@ -150,6 +152,7 @@ impl Sequence {
             queues: AtomicBool::new(queues),
             visibility,
             history,
+            forgotten: AtomicU64::new(0),
             transactions_max,
         }
     }
@@ -178,6 +181,25 @@ impl Sequence {
     /// Bytes of all records, as of some recent commit.
     pub(crate) fn used_bytes(&self) -> u64 {
         self.used.load(Ordering::Relaxed) // a hint that stands for nothing but itself
+    }
+
+    /// How deep histories are.
+    pub(crate) fn depth(&self) -> Depth {
+        match self.history {
+            0 => Depth::default(),
+            // Acquire: pairs with the exchange in `forget`.
+            older => Depth { older, forgotten: self.forgotten.load(Ordering::Acquire) },
+        }
+    }
+
+    /// Whether any history is kept.
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.history > 0
+    }
+
+    /// No history goes back to this deletion from now on.
+    pub(crate) fn forget(&self, deletion: Revision) {
+        self.forgotten.fetch_max(deletion.0, Ordering::AcqRel); // pairs with the load in `depth`
     }
 
     /// Bytes of commits that are queued, or were taken from the queue and are still in memory.
@@ -438,7 +460,8 @@ impl Seq<'_> {
             }
         }
         points.visible = visible;
-        points.history = self.sequence.history;
+        let depth = self.sequence.depth();
+        (points.history, points.forgotten) = (depth.older, depth.forgotten);
     }
 
     /// Takes a pin out of the list. Who holds it frees it: it has its own reference as long as it is listed.

@@ -48,16 +48,21 @@ pub(crate) fn settle_due(store: &Store, worker: &mut Worker, keys: usize) -> boo
     settle_roots(store, worker);
     for _ in 0..keys {
         let Some(hash) = store.settling.pop(store.sequence.oldest_read_point()) else { return false };
-        let guard = worker.reader.pin();
-        let copy = |points: &mut ReadPoints| store.sequence.enter().read_points(points);
-        let left = store.index.settle_hash(hash, &mut worker.points, copy, &guard, &mut worker.trash);
-        drop(guard);
-        if let Some(revision) = left {
-            store.settling.note(revision, hash);
-        }
-        worker.trash.tidy();
+        settle_one(store, worker, hash);
     }
     true
+}
+
+/// Settles the keys with this hash. Without any lock held, unpinned.
+pub(crate) fn settle_one(store: &Store, worker: &mut Worker, hash: u64) {
+    let guard = worker.reader.pin();
+    let copy = |points: &mut ReadPoints| store.sequence.enter().read_points(points);
+    let left = store.index.settle_hash(hash, &mut worker.points, copy, &guard, &mut worker.trash);
+    drop(guard);
+    if let Some(revision) = left {
+        store.settling.note(revision, hash);
+    }
+    worker.trash.tidy();
 }
 
 /// Lets go of what was cleared, once nobody reads there any more.

@@ -1,13 +1,16 @@
 //! Snapshots while the store is in use: a walk over the newest commits, that pins nothing and keeps nobody waiting; the journal's
 //! tail makes one state of it. Owns the order of the steps; walks in slices, so that its caller can see to other things.
 //!
+//! Where history is kept it has that too, of each key as of one moment.
+//!
 //! R0 = LAST; walk; R1 = LAST; the journal is put on disk to R1; its batches R0+1 to R1 are appended, and it gets its name. Then
 //! what is not needed any more goes.
 
-use kvd_journal::{Entry, Error, Purged, SnapshotWriter};
+use kvd_journal::{Content, Entry, Error, History, Purged, SnapshotWriter, Version};
 use kvd_types::{Key, Revision};
 
-use crate::engine::{Engine, Worker};
+use crate::engine::{Engine, Store, Worker};
+use crate::index::{self, Past};
 use crate::planted::{self, Bug};
 use crate::sync::Ordering;
 use crate::walk::Walk;
@@ -57,7 +60,12 @@ impl SnapshotRun {
         // The file of the one before goes first: they have one name.
         self.writer = None;
         self.bytes = journal.bytes();
-        self.writer = Some(journal.snapshots.begin(store.sequence.last())?);
+        let begin = store.sequence.last();
+        self.writer = Some(if store.keeps_history() {
+            journal.snapshots.begin_with_history(begin)?
+        } else {
+            journal.snapshots.begin(begin)?
+        });
         self.walk = Walk::new(store, worker);
         Ok(())
     }
@@ -67,28 +75,25 @@ impl SnapshotRun {
     /// # Errors
     /// No room, or what the operating system says: drop it.
     pub fn advance(&mut self, worker: &mut Worker, buckets: usize) -> Result<bool, Error> {
-        let mut entries = Vec::new();
+        let (mut entries, mut histories) = (Vec::new(), Vec::new());
         for _ in 0..buckets {
             let store = self.engine.store(worker);
-            let walked = self.walk.bucket(store, worker, |version| {
-                let entry = version.record.entry(version.revision);
-                entries.push(Entry {
-                    key: Key::new(version.record.key().to_vec()).expect("was a key when it was stored"),
-                    value: entry.value,
-                    content_type: entry.content_type,
-                    expires_at_ms: entry.expires_at_ms,
-                    revision: version.revision,
-                });
-            });
+            let walked = if store.keeps_history() {
+                self.walk.histories(store, worker, store.depth(), |key, past| histories.extend(history(key, past)))
+            } else {
+                self.walk.bucket(store, worker, |version| entries.push(entry(version)))
+            };
             let Ok(has_more) = walked else {
                 // A key must not come twice: all of it again. A store turns to the other order once.
                 self.begin(worker)?;
                 entries.clear();
+                histories.clear();
                 continue;
             };
             // Not in the walk, which keeps memory from being freed.
             let writer = self.writer.as_mut().expect("it has begun");
             entries.drain(..).try_for_each(|entry| writer.add(&entry))?;
+            histories.drain(..).try_for_each(|history| writer.add_history(&history))?;
             if !has_more {
                 return Ok(false);
             }
@@ -102,6 +107,8 @@ impl SnapshotRun {
     /// No room, or what the operating system says. If the journal has failed, there is none.
     pub fn finish(mut self, now_ms: u64) -> Result<Snapshotted, Error> {
         let (store, journal) = (self.engine.parts(), self.engine.journal());
+        // Before the end: what is cleared later is in the tail.
+        let past = past(store);
         // Inside SEQ: what the walk has seen of a commit that was just under way has its revision counted there.
         let (end, time) = {
             let seq = store.sequence.enter();
@@ -113,10 +120,55 @@ impl SnapshotRun {
         } else {
             journal.sync(store, now_ms)?
         };
-        self.writer.take().expect("it has begun").finish(end, durable, time)?;
+        let mut writer = self.writer.take().expect("it has begun");
+        writer.set_past(past);
+        writer.finish(end, durable, time)?;
         journal.note_snapshot(end, self.bytes);
         Ok(Snapshotted { revision: end, purged: journal.snapshots.purge()? })
     }
+}
+
+fn key_of(bytes: &[u8]) -> Key<'static> {
+    Key::new(bytes.to_vec()).expect("was a key when it was stored")
+}
+
+fn entry(version: index::Version<'_>) -> Entry<'static> {
+    let entry = version.record.entry(version.revision);
+    Entry {
+        key: key_of(version.record.key()),
+        value: entry.value,
+        content_type: entry.content_type,
+        expires_at_ms: entry.expires_at_ms,
+        revision: version.revision,
+    }
+}
+
+/// None of a key of which nothing is kept.
+fn history(key: &[u8], past: &Past<'_>) -> Option<History<'static>> {
+    let version = |kept: &index::Kept<'_>| {
+        let (time_ms, content) = match kept.content {
+            index::Content::Gone(removal) => (removal.time_ms, Content::Gone(removal.reason)),
+            index::Content::Value(record) => {
+                let entry = record.entry(kept.revision);
+                let (value, content_type, expires_at_ms) = (entry.value, entry.content_type, entry.expires_at_ms);
+                (record.written_at_ms(), Content::Put { value, content_type, expires_at_ms })
+            }
+        };
+        Version { revision: kept.revision, time_ms, content }
+    };
+    let mut versions: Vec<Version> = past.versions.iter().map(version).collect();
+    if planted::is_at_disk(Bug::SnapshotWithoutPast) {
+        versions.truncate(1);
+    }
+    (!versions.is_empty()).then(|| History { key: key_of(key), versions, is_cut: past.is_cut })
+}
+
+/// What is known of the past beside the keys.
+fn past(store: &Store) -> kvd_journal::Past {
+    let (mut reader, _trash) = store.collector.join();
+    let cleared = store.index.cleared_at(&reader.pin());
+    let begins = store.history_begin(store.depth(), cleared);
+    kvd_journal::Past { begins, jumps: store.history.jumps().to_vec() }
 }
 
 impl Drop for SnapshotRun {

@@ -45,7 +45,7 @@ pub struct Totals {
     pub record_bytes: u64,
     /// Size of the index itself.
     pub index_bytes: u64,
-    /// Versions beside the newest, with their nodes.
+    /// Versions beside the newest, with their nodes: kept as history, or for who reads them.
     pub history_bytes: u64,
     /// Unlinked, and not freed yet because a reader may still look at it.
     pub retired_bytes: u64,
@@ -252,7 +252,7 @@ impl Tally {
 /// Keys that `command` would change.
 pub(crate) fn keys_written(command: &Command<'_>) -> usize {
     match command {
-        Command::Set(_) | Command::Delete(_) | Command::Modify(_) | Command::Transfer(_) => 1,
+        Command::Set(_) | Command::Delete(_) | Command::Modify(_) | Command::Transfer(_) | Command::Rollback(_) => 1,
         Command::MultiSet { sets } => sets.len(),
         Command::MultiDelete { deletes, .. } => deletes.len(),
         Command::Transaction(transaction) => transaction.commands.iter().map(keys_written).sum(),
@@ -261,6 +261,8 @@ pub(crate) fn keys_written(command: &Command<'_>) -> usize {
         | Command::MultiGet { .. }
         | Command::List(_)
         | Command::ListSorted(_)
+        | Command::GetAt { .. }
+        | Command::History { .. }
         | Command::Clear => 0,
     }
 }

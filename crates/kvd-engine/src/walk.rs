@@ -2,7 +2,7 @@
 //! what is done with a key.
 
 use crate::engine::{Store, Worker};
-use crate::index::{Newest, Reordered, Version};
+use crate::index::{Depth, Newest, Past, Reordered, Version};
 use crate::rekey;
 
 /// Where a walk has come.
@@ -37,6 +37,26 @@ impl Walk {
         let mut found = Vec::new();
         let next = store.index.walk(from, self.is_keyed, Newest, &mut found, &guard)?;
         found.into_iter().map(|(_, version)| version).for_each(visit);
+        self.from = next;
+        Ok(next.is_some())
+    }
+
+    /// The same with the history of each key, and with keys that have nothing else.
+    ///
+    /// # Errors
+    /// As `bucket`.
+    pub(crate) fn histories(
+        &mut self,
+        store: &Store,
+        worker: &mut Worker,
+        depth: Depth,
+        mut visit: impl FnMut(&[u8], &Past<'_>),
+    ) -> Result<bool, Reordered> {
+        let Some(from) = self.from else { return Ok(false) };
+        let guard = worker.reader.pin();
+        let mut found = Vec::new();
+        let next = store.index.walk_histories(from, self.is_keyed, depth, &mut found, &guard)?;
+        found.iter().for_each(|(key, past)| visit(key, past));
         self.from = next;
         Ok(next.is_some())
     }

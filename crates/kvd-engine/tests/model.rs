@@ -142,6 +142,9 @@ impl Model {
                 Ok(Reply::MultiDeleted { revision: Revision(self.revision), deleted, missing })
             }
             Command::List(_) => unreachable!("lists are compared by `walk`"),
+            Command::GetAt { .. } | Command::History { .. } | Command::Rollback(_) => {
+                unreachable!("no history is kept")
+            }
             Command::ListSorted(_) => unreachable!("`sorted` has a model of these"),
             Command::Peek { .. } | Command::Modify(_) | Command::Transfer(_) | Command::Transaction(_) => {
                 unreachable!("`transactions` has a model of these")

@@ -7,31 +7,32 @@
 use bytes::{Buf, BufMut, Bytes};
 use kvd_types::{ContentType, Effect, Key, Reason, Revision};
 
+use crate::batch_size::{BatchSize, TIME_BYTES, TooLarge};
 use crate::room::Reservation;
 
 /// What stands before the effects of a batch: its revision, their bytes, their count.
 pub(crate) const BATCH_HEAD_BYTES: usize = 16;
 
-/// Most bytes of a batch, so that a group with it has a length of 32 bits.
-const BATCH_BYTES_MAX: usize = 1 << 31;
-
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const CLEAR: u8 = 3;
-
-/// What a put takes beside key, content type and value, with an expiry.
-const PUT_BYTES_MAX: usize = 20;
-
-/// What a delete takes beside its key.
-const DELETE_BYTES: usize = 8;
-
-const CLEAR_BYTES: usize = 4;
+/// Stands before the effects of a commit whose time is kept.
+const TIME: u8 = 4;
 
 /// Values from this size on are not copied into a batch, and have memory of their own when they are read.
 pub const COPIED_BYTES_MIN: usize = 16 << 10;
 
 /// The flag of a put that has an expiry.
 const HAS_EXPIRY: u8 = 1;
+
+/// Which commit it was, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its revision.
+    pub revision: Revision,
+    /// The store's time, in milliseconds since 1970, where it was kept.
+    pub time_ms: Option<u64>,
+}
 
 /// The effects of one commit as bytes, waiting for their revision.
 #[derive(Debug)]
@@ -42,20 +43,6 @@ pub struct Encoded {
     pub(crate) shared: Vec<(usize, Bytes)>,
     /// All of it, in bytes.
     len: usize,
-}
-
-/// How long a batch becomes at most: told before a commit has looked at anything, so that room can be taken first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchSize(usize);
-
-/// A commit that no group can hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a commit comes to {actual} bytes in the journal, which takes up to {max}: split it")]
-pub struct TooLarge {
-    /// What a batch may come to, in bytes.
-    pub max: usize,
-    /// What it comes to, in bytes.
-    pub actual: usize,
 }
 
 /// A commit on its way into the journal.
@@ -69,51 +56,31 @@ pub struct Batch {
     pub reservation: Reservation,
 }
 
-impl BatchSize {
-    /// A batch without effects.
-    pub const EMPTY: BatchSize = BatchSize(BATCH_HEAD_BYTES);
-
-    /// With a put of these lengths, with an expiry.
-    #[must_use]
-    pub fn put(self, key_len: usize, value_len: usize, content_type_len: usize) -> BatchSize {
-        BatchSize(self.0.saturating_add(PUT_BYTES_MAX + key_len + content_type_len).saturating_add(value_len))
-    }
-
-    /// With a delete.
-    #[must_use]
-    pub fn delete(self, key_len: usize) -> BatchSize {
-        BatchSize(self.0.saturating_add(DELETE_BYTES + key_len))
-    }
-
-    /// With a clear.
-    #[must_use]
-    pub fn clear(self) -> BatchSize {
-        BatchSize(self.0.saturating_add(CLEAR_BYTES))
-    }
-
-    /// Whether [`Encoded::new`] takes it.
-    ///
-    /// # Errors
-    /// [`TooLarge`] otherwise.
-    pub fn check(self) -> Result<(), TooLarge> {
-        if self.0 >= BATCH_BYTES_MAX { Err(TooLarge { max: BATCH_BYTES_MAX, actual: self.0 }) } else { Ok(()) }
-    }
-
-    /// In bytes.
-    pub fn bytes(self) -> usize {
-        self.0
-    }
-}
-
 impl Encoded {
     /// Encodes all effects of one commit.
     ///
     /// # Errors
     /// [`TooLarge`] at 2 GiB.
     pub fn new<'a, 'k: 'a>(effects: impl IntoIterator<Item = &'a Effect<'k>>) -> Result<Encoded, TooLarge> {
+        Encoded::at(None, effects)
+    }
+
+    /// The same, with the time of the commit where that is to be kept.
+    ///
+    /// # Errors
+    /// As in `new`.
+    pub fn at<'a, 'k: 'a>(
+        time_ms: Option<u64>,
+        effects: impl IntoIterator<Item = &'a Effect<'k>>,
+    ) -> Result<Encoded, TooLarge> {
         let mut bytes = vec![0; BATCH_HEAD_BYTES];
         let (mut shared, mut shared_len) = (Vec::new(), 0);
         let mut count = 0_u32;
+        if let Some(time_ms) = time_ms {
+            bytes.put_slice(&[TIME, 0, 0, 0]);
+            bytes.put_u64_le(time_ms);
+            count += 1;
+        }
         for effect in effects {
             if let Some(value) = encode_effect(&mut bytes, effect) {
                 shared_len += value.len();
@@ -122,7 +89,7 @@ impl Encoded {
             count += 1;
         }
         let len = bytes.len() + shared_len;
-        BatchSize(len).check()?;
+        BatchSize::of(len).check()?;
         let length = u32_len(len - BATCH_HEAD_BYTES);
         bytes[8..12].copy_from_slice(&length.to_le_bytes());
         bytes[12..16].copy_from_slice(&count.to_le_bytes());
@@ -132,12 +99,17 @@ impl Encoded {
     /// How many effects it has.
     pub fn count(&self) -> usize {
         let count = self.bytes[12..16].try_into().expect("four bytes");
-        u32::from_le_bytes(count) as usize
+        u32::from_le_bytes(count) as usize - usize::from(self.time_bytes() > 0)
+    }
+
+    /// What stands before its effects: its time, if that is kept.
+    pub(crate) fn time_bytes(&self) -> usize {
+        if self.bytes.get(BATCH_HEAD_BYTES) == Some(&TIME) { TIME_BYTES } else { 0 }
     }
 
     /// Its size.
     pub fn size(&self) -> BatchSize {
-        BatchSize(self.len)
+        BatchSize::of(self.len)
     }
 
     /// Memory that it holds, in bytes, large values included.
@@ -253,7 +225,7 @@ impl Values<'_> {
 
 /// A batch of a group's body, whose effects are still bytes.
 pub(crate) struct RawBatch<'a> {
-    pub(crate) revision: Revision,
+    pub(crate) stamp: Stamp,
     /// Effects that follow, and their bytes.
     count: u32,
     bytes: &'a [u8],
@@ -269,8 +241,12 @@ impl<'a> RawBatch<'a> {
             return Ok(None);
         }
         let mut head = take(body, BATCH_HEAD_BYTES)?;
-        let (revision, length, count) = (head.get_u64_le(), head.get_u32_le(), head.get_u32_le());
-        Ok(Some(RawBatch { revision: Revision(revision), count, bytes: take(body, length as usize)? }))
+        let (revision, length, mut count) = (Revision(head.get_u64_le()), head.get_u32_le(), head.get_u32_le());
+        let mut bytes = take(body, length as usize)?;
+        let has_time = count > 0 && bytes.first() == Some(&TIME);
+        let time_ms = if has_time { Some(decode_time(&mut bytes)?) } else { None };
+        count -= u32::from(has_time);
+        Ok(Some(RawBatch { stamp: Stamp { revision, time_ms }, count, bytes }))
     }
 
     /// Its effects; the first that is wrong ends them.
@@ -292,6 +268,13 @@ impl<'a> RawBatch<'a> {
     /// Whether it is a clear, which is alone in its batch.
     pub(crate) fn is_clear(&self) -> bool {
         self.bytes.first() == Some(&CLEAR)
+    }
+}
+
+fn decode_time(from: &mut &[u8]) -> Result<u64, &'static str> {
+    match take(from, 4)? {
+        [TIME, 0, 0, 0] => Ok(take(from, 8)?.get_u64_le()),
+        _ => Err("a commit's time has an unknown flag"),
     }
 }
 
@@ -422,19 +405,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn batches_come_back_as_they_were(batches in vec((any::<u64>(), vec(effect(), 0..5)), 0..4)) {
+        fn batches_come_back_as_they_were(
+            batches in vec((any::<u64>(), any::<Option<u64>>(), vec(effect(), 0..5)), 0..4),
+        ) {
             let mut bytes = Vec::new();
-            for (revision, effects) in &batches {
-                let mut encoded = Encoded::new(effects).unwrap();
+            for (revision, time_ms, effects) in &batches {
+                let mut encoded = Encoded::at(*time_ms, effects).unwrap();
                 encoded.stamp(Revision(*revision));
                 encoded.parts().for_each(|part| bytes.extend_from_slice(part));
             }
             let whole = Bytes::from(bytes);
             for values in [Values::Copied, Values::Shared(&whole)] {
                 let mut from = &whole[..];
-                for (revision, effects) in &batches {
+                for (revision, time_ms, effects) in &batches {
                     let batch = RawBatch::next(&mut from).unwrap().unwrap();
-                    prop_assert_eq!(batch.revision, Revision(*revision));
+                    prop_assert_eq!(batch.stamp, Stamp { revision: Revision(*revision), time_ms: *time_ms });
                     prop_assert_eq!(batch.is_clear(), effects.first() == Some(&Effect::Clear));
                     prop_assert_eq!(&batch.effects(values).collect::<Result<Vec<_>, _>>().unwrap(), effects);
                 }
@@ -443,15 +428,19 @@ mod tests {
         }
 
         #[test]
-        fn the_size_told_before_is_enough_and_hardly_more(effects in vec(effect(), 0..5)) {
-            let size = effects.iter().fold(BatchSize::EMPTY, |size, effect| match effect {
+        fn the_size_told_before_is_enough_and_hardly_more(
+            time_ms in any::<Option<u64>>(),
+            effects in vec(effect(), 0..5),
+        ) {
+            let empty = if time_ms.is_some() { BatchSize::EMPTY.timed() } else { BatchSize::EMPTY };
+            let size = effects.iter().fold(empty, |size, effect| match effect {
                 Effect::Put { key, value, content_type, .. } => {
                     size.put(key.len(), value.len(), content_type.as_ref().map_or(0, |text| text.as_bytes().len()))
                 }
                 Effect::Delete { key, .. } => size.delete(key.len()),
                 Effect::Clear => size.clear(),
             });
-            let encoded = Encoded::new(&effects).unwrap();
+            let encoded = Encoded::at(time_ms, &effects).unwrap();
             let expiries_bytes = 8 * effects.len();
             prop_assert!((encoded.len()..=encoded.len() + expiries_bytes).contains(&size.bytes()));
             prop_assert_eq!(encoded.count(), effects.len());

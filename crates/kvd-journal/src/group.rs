@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kvd_types::{Effect, Revision};
 
-use crate::batch::{RawBatch, Values};
+use crate::batch::{RawBatch, Stamp, Values};
 use crate::error::Error;
 use crate::record::Head;
 
@@ -21,6 +21,17 @@ pub struct Group {
     /// Commits up to this one are not wanted.
     after: Revision,
     body: Bytes,
+}
+
+/// What one commit did, as the journal tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Its revision.
+    pub revision: Revision,
+    /// As in [`Stamp`].
+    pub time_ms: Option<u64>,
+    /// What it changed.
+    pub effects: Vec<Effect<'static>>,
 }
 
 impl Group {
@@ -47,20 +58,17 @@ impl Group {
         std::iter::from_fn(|| RawBatch::next(&mut body).ok().flatten()).any(|batch| batch.is_clear())
     }
 
-    /// Shows each effect with its commit's revision, in order. A value that is kept may keep all of the group's bytes, but for
+    /// Shows each effect with its commit's stamp, in order. A value that is kept may keep all of the group's bytes, but for
     /// one of [`COPIED_BYTES_MIN`](crate::COPIED_BYTES_MIN) or more.
     ///
     /// # Errors
     /// Damage, after some effects were shown; or what `visit` returns.
-    pub fn effects<'a>(
-        &'a self,
-        mut visit: impl FnMut(Revision, Effect<'a>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub fn effects<'a>(&'a self, mut visit: impl FnMut(Stamp, Effect<'a>) -> Result<(), Error>) -> Result<(), Error> {
         self.batches(|batch| {
-            let revision = batch.revision;
+            let stamp = batch.stamp;
             batch.effects(Values::Shared(&self.body)).try_for_each(|effect| {
                 let effect = effect.map_err(|what| self.damaged(what))?;
-                if revision > self.after { visit(revision, effect) } else { Ok(()) }
+                if stamp.revision > self.after { visit(stamp, effect) } else { Ok(()) }
             })
         })
     }
@@ -69,15 +77,12 @@ impl Group {
     ///
     /// # Errors
     /// As for [`effects`](Group::effects).
-    pub fn commits(
-        &self,
-        visit: &mut dyn FnMut(Revision, Vec<Effect<'static>>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub fn commits(&self, visit: &mut dyn FnMut(Commit) -> Result<(), Error>) -> Result<(), Error> {
         self.batches(|batch| {
-            let revision = batch.revision;
+            let Stamp { revision, time_ms } = batch.stamp;
             let effects = batch.effects(Values::Copied).map(|effect| effect.map(Effect::into_owned));
             let effects = effects.collect::<Result<_, _>>().map_err(|what| self.damaged(what))?;
-            if revision > self.after { visit(revision, effects) } else { Ok(()) }
+            if revision > self.after { visit(Commit { revision, time_ms, effects }) } else { Ok(()) }
         })
     }
 
@@ -85,8 +90,8 @@ impl Group {
     fn batches<'a>(&'a self, mut visit: impl FnMut(RawBatch<'a>) -> Result<(), Error>) -> Result<(), Error> {
         let (mut body, mut expected, mut count) = (&self.body[..], self.first, 0);
         while let Some(batch) = RawBatch::next(&mut body).map_err(|what| self.damaged(what))? {
-            if batch.revision != expected {
-                let found = batch.revision;
+            if batch.stamp.revision != expected {
+                let found = batch.stamp.revision;
                 return Err(self.damaged(format!("a batch is of revision {found} where {expected} comes next")));
             }
             visit(batch)?;

@@ -2,15 +2,15 @@
 //! wrong, changes nothing, and takes no lock, which is the caller's; judges no directory as a whole, which is recovery's.
 
 use bytes::Bytes;
-use kvd_types::{Effect, Revision};
+use kvd_types::Revision;
 
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::group::Group;
+use crate::group::{Commit, Group};
 use crate::read::Source;
 use crate::record::{ALIGN, Head, Kind, Salt};
 use crate::segment::{self, HEADER_BYTES, Header};
-use crate::snapshot::{self, Entry, Sums};
+use crate::snapshot::{self, Entry, History, Past, Sums};
 
 /// A part of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +50,8 @@ pub enum What {
         synced: u64,
         /// The store's time, in ms.
         now_ms: u64,
-        /// Each with its revision.
-        batches: Vec<(Revision, Vec<Effect<'static>>)>,
+        /// In order.
+        batches: Vec<Commit>,
     },
     /// A mark.
     Mark {
@@ -73,6 +73,10 @@ pub enum What {
     },
     /// A chunk of a snapshot.
     Entries(Vec<Entry<'static>>),
+    /// A chunk of a snapshot with older versions.
+    Histories(Vec<History<'static>>),
+    /// What a snapshot with older versions says of revisions.
+    Past(Past),
     /// A snapshot's end.
     Trailer {
         /// R1.
@@ -139,8 +143,8 @@ fn decode(head: &Head, body: Bytes) -> Result<What, String> {
         Kind::Group => {
             let mut batches = Vec::new();
             let group = Group::new(&"".into(), 0, head, Revision(0), body);
-            let all = group.commits(&mut |revision, effects| {
-                batches.push((revision, effects));
+            let all = group.commits(&mut |commit| {
+                batches.push(commit);
                 Ok(())
             });
             all.map_err(|error| match error {
@@ -155,6 +159,8 @@ fn decode(head: &Head, body: Bytes) -> Result<What, String> {
             let entries = snapshot::decode_entries(&body, head.count).map(|entry| entry.map(Entry::into_owned));
             What::Entries(entries.collect::<Result<_, _>>()?)
         }
+        Kind::Histories => What::Histories(snapshot::decode_histories(&body, head.count)?),
+        Kind::Past => What::Past(Past::parse(&body, head.count)?),
         Kind::Trailer => {
             let Sums { entries, batches } = Sums::parse(&body).ok_or("a trailer has another length")?;
             What::Trailer { end: last, now_ms, entries, batches }

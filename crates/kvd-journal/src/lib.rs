@@ -44,6 +44,10 @@
 //! its revision; R1 = LAST; the journal is synced to R1 and its batches R0+1 to R1 are appended, the *tail*. Entries,
 //! then the tail by the rule below, are exactly the state at R1.
 //!
+//! Where history is kept ([`Recovery::keep_history`]), a snapshot has each key's older versions too, newest first, and deleted
+//! keys of which some are kept; and commits have their time, so that it comes back with them. Such files are of format 2. What a
+//! snapshot can't tell from its keys is in its [`Past`].
+//!
 //! # The rule of replay
 //!
 //! The caller's, since it holds the keys. A batch names each key at most once, or it is one clear. In the order in which
@@ -66,6 +70,7 @@
 //! ends earlier; a prefix goes by `purge`; a vote is a further kind of record, in the same order as the others.
 
 mod batch;
+mod batch_size;
 mod disk;
 mod error;
 mod group;
@@ -83,10 +88,11 @@ mod snapshot;
 mod walk;
 mod writer;
 
-pub use batch::{Batch, BatchSize, COPIED_BYTES_MIN, Encoded, TooLarge};
+pub use batch::{Batch, COPIED_BYTES_MIN, Encoded, Stamp};
+pub use batch_size::{BatchSize, TooLarge};
 pub use disk::{Disk, DiskFile, DiskLock};
 pub use error::{Error, Refused};
-pub use group::Group;
+pub use group::{Commit, Group};
 pub use inspect::{Inspected, What, inspect};
 #[cfg(feature = "planted")]
 pub use planted::{Bug, plant};
@@ -94,14 +100,20 @@ pub use purge::Purged;
 pub use read::between;
 pub use real_disk::RealDisk;
 pub use recover::{Load, Options, Recovery, Replayed, Share, check, lock_shared};
-pub use report::{Cut, Report};
+pub use report::{Cut, Jump, Report};
 pub use room::{Purpose, Reservation, Room};
-pub use snapshot::{Chunk, ENTRY_BYTES, Entry, Snapshot, SnapshotWriter, Snapshots};
+pub use snapshot::{Chunk, Content, ENTRY_BYTES, Entry, History, Past, Snapshot, SnapshotWriter, Snapshots, Version};
 pub use walk::Place;
 pub use writer::{Policy, Writer};
 
-/// The version of the format that this crate writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// The newest version of the format that this crate reads.
+pub const FORMAT: u32 = 2;
+
+/// What is written where no history is kept: every kvd reads it.
+const FORMAT_PLAIN: u32 = 1;
+
+/// What is written where history is kept: commits have their times, snapshots have older versions.
+const FORMAT_HISTORY: u32 = 2;
 
 /// How far revisions jump after an unclean stop, and so how far LAST may run ahead of the disk.
 pub const REVISION_JUMP: u64 = 1 << 24;

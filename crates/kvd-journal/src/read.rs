@@ -7,11 +7,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kvd_types::{Effect, Revision};
+use kvd_types::Revision;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
-use crate::group::Group;
+use crate::group::{Commit, Group};
 use crate::planted::{self, Bug};
 use crate::record::{ALIGN, HEAD_BYTES, Head, Kind, Salt};
 use crate::segment::{self, HEADER_BYTES, Header};
@@ -194,7 +194,9 @@ fn follow(head: &Head, last: Revision) -> Result<Revision, String> {
         Kind::Group => Revision(last.0 + 1),
         Kind::Mark => last,
         Kind::Resume if head.revision >= last => return Ok(head.revision),
-        Kind::Resume | Kind::Entries | Kind::Trailer => return Err(format!("a {:?} has no place here", head.kind)),
+        Kind::Resume | Kind::Entries | Kind::Trailer | Kind::Histories | Kind::Past => {
+            return Err(format!("a {:?} has no place here", head.kind));
+        }
     };
     if head.revision != expected {
         return Err(format!("a record is of revision {} where {expected} comes next", head.revision));
@@ -231,7 +233,7 @@ pub fn between(
     disk: &dyn Disk,
     after: Revision,
     through: Revision,
-    visit: &mut dyn FnMut(Revision, Vec<Effect<'static>>) -> Result<(), Error>,
+    visit: &mut dyn FnMut(Commit) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let directory = disk.location();
     let names = disk.list().map_err(Error::io("list", &directory))?;
@@ -256,8 +258,8 @@ pub fn between(
         let until = chain.last().map(|(_, next)| next.previous_end);
         segment(&mut source, &header, until, &mut last, &mut |offset, head, body| {
             if head.kind == Kind::Group {
-                Group::new(&name, offset, head, after, body).commits(&mut |revision, effects| {
-                    if revision <= through { visit(revision, effects) } else { Ok(()) }
+                Group::new(&name, offset, head, after, body).commits(&mut |commit| {
+                    if commit.revision <= through { visit(commit) } else { Ok(()) }
                 })?;
             }
             let newest = head.revision.0 + u64::from(head.count.saturating_sub(1));

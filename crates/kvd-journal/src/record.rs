@@ -34,6 +34,10 @@ pub(crate) enum Kind {
     Entries = 4,
     /// The end of a snapshot, with its sums.
     Trailer = 5,
+    /// Keys of a snapshot, with older versions. From format 2 on.
+    Histories = 6,
+    /// What a snapshot says of revisions. From format 2 on.
+    Past = 7,
 }
 
 /// What a record says before its body.
@@ -90,6 +94,8 @@ impl Head {
             3 => Kind::Resume,
             4 => Kind::Entries,
             5 => Kind::Trailer,
+            6 => Kind::Histories,
+            7 => Kind::Past,
             _ => return None,
         };
         let clean = match bytes[5] {

@@ -17,7 +17,7 @@ use crate::group::Group;
 use crate::planted::{self, Bug};
 use crate::read::{self, End, Source};
 use crate::record::{Head, Kind};
-use crate::report::{Cut, Report};
+use crate::report::{Cut, Jump, Report};
 use crate::segment::{self, Draft, Header, Place};
 use crate::snapshot::{self, Snapshot, Snapshots};
 use crate::writer::{self, Policy, Writer};
@@ -67,6 +67,8 @@ pub struct Recovery {
     older: Vec<Revision>,
     plan: Plan,
     report: Report,
+    /// Of which version the next files are.
+    format: u32,
 }
 
 /// What is needed of a directory.
@@ -86,6 +88,8 @@ pub struct Replayed {
     /// The last segment, and how it ended.
     tail: Option<(Header, End)>,
     report: Report,
+    /// As in `Recovery`.
+    format: u32,
 }
 
 /// What a start would find, and whether there could be one. Changes nothing, and needs no right to write.
@@ -118,11 +122,18 @@ impl Recovery {
         Recovery::of(disk, lock, options)
     }
 
+    /// From now on commits are written with their time, and snapshots with older versions.
+    #[must_use]
+    pub fn keep_history(mut self) -> Recovery {
+        self.format = crate::FORMAT_HISTORY;
+        self
+    }
+
     fn of(disk: Arc<dyn Disk>, lock: Arc<dyn DiskLock>, options: Options) -> Result<Recovery, Error> {
         let names = disk.list().map_err(Error::io("list", &disk.location()))?;
         let (mut older, mut report) = (snapshot::revisions(&names), Report::default());
         let plan = plan(&*disk, &names, &mut older, options.epoch, &mut report)?;
-        Ok(Recovery { disk, lock, options, names, older, plan, report })
+        Ok(Recovery { disk, lock, options, names, older, plan, report, format: crate::FORMAT_PLAIN })
     }
 
     /// Gives the newest snapshot that is whole, and then everything after it in the order of revisions.
@@ -163,11 +174,14 @@ impl Recovery {
         let report = &mut self.report;
         let start = snapshot.as_ref().map_or(Revision(0), Snapshot::revision);
         report.now_ms = snapshot.as_ref().map_or(0, Snapshot::now_ms);
+        report.jumps = snapshot.as_ref().and_then(Snapshot::past).map_or_else(Vec::new, |past| past.jumps.clone());
         report.segments = chain.len() as u64;
         let ends = || chain[1.min(chain.len())..].iter().map(|next| next.previous_end);
         let bytes_total = ends().sum::<u64>() + chain.last().map_or(0, |last| last.size);
         let mut bytes_before = 0;
         let mut last = chain.first().map_or(Revision(0), |header| header.base);
+        // The newest revision before a record that is looked at.
+        let mut before = last;
         let mut tail = None;
         for (header, until) in chain.iter().zip(ends().map(Some).chain([None])) {
             let name: Arc<str> = header.name().into();
@@ -184,9 +198,17 @@ impl Recovery {
                 report.now_ms = report.now_ms.max(head.now_ms);
                 report.journal_bytes += head.record_bytes();
                 if head.kind == Kind::Group {
+                    before = Revision(head.revision.0 + u64::from(head.count.saturating_sub(1)));
                     let group = Group::new(&name, offset, head, start, body);
                     report.batches += group.commits_count();
                     target.group(group, Share { bytes: bytes_before + offset, bytes_total })?;
+                } else if head.kind == Kind::Resume && head.revision > before {
+                    let jump = Jump { from: before, to: head.revision };
+                    // The snapshot may know it already.
+                    if report.jumps.last().is_none_or(|known| known.to < jump.to) {
+                        report.jumps.push(jump);
+                    }
+                    before = jump.to;
                 }
                 Ok(ControlFlow::Continue(()))
             })?;
@@ -204,8 +226,8 @@ impl Recovery {
             offset: end.offset,
             bytes: end.cut_bytes,
         });
-        let Recovery { disk, lock, options, report, .. } = self;
-        Ok(Replayed { disk, lock, options, epoch, tail, report })
+        let Recovery { disk, lock, options, report, format, .. } = self;
+        Ok(Replayed { disk, lock, options, epoch, tail, report, format })
     }
 }
 
@@ -227,20 +249,25 @@ impl Replayed {
     /// # Errors
     /// No room, or what the operating system says. The directory is as good as before.
     pub fn resume(self, now_ms: u64) -> Result<Writer, Error> {
-        let Replayed { disk, lock, options, epoch, tail, report } = self;
+        let Replayed { disk, lock, options, epoch, tail, report, format } = self;
         snapshot::remove_leftover(&*disk)?;
         // A process that was killed may have left names that were seen and are not durable; the new segment relies on them.
         if !planted::is(Bug::NamesNotSynced) {
             disk.sync_dir().map_err(Error::io("make the names durable of", &disk.location()))?;
         }
         let now_ms = now_ms.max(report.now_ms);
-        let mut place = Place { epoch, number: 1, previous_end: 0, base: Revision(0), entropy: options.entropy };
+        let entropy = options.entropy;
+        let mut place = Place { epoch, number: 1, previous_end: 0, base: Revision(0), entropy, format };
         let mut copied = 0..0;
         if let Some((header, end)) = &tail {
             let stays = planted::is(Bug::TailStays);
             let (durable_end, base) = if stays { (end.offset, report.last) } else { end.durable };
             place = Place { number: header.number + 1, previous_end: durable_end, base, ..place };
             copied = durable_end..end.offset;
+            if base < report.last {
+                // Groups are copied, and stay of their version.
+                place.format = place.format.max(header.format);
+            }
         }
         let room = writer::segment_room(&options) + (copied.end - copied.start);
         let mut draft = Draft::new(&*disk, place, writer::segment_size(room))?;

@@ -26,6 +26,24 @@ pub struct Report {
     pub cut: Option<Cut>,
     /// The store was stopped in order, or is new.
     pub clean: bool,
+    /// Where revisions went on after a stop that was not in order, as far as that is known; oldest first.
+    pub jumps: Vec<Jump>,
+}
+
+/// Revisions that no commit has that is left: some may have been given and lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Jump {
+    /// The newest revision that was found.
+    pub from: Revision,
+    /// The one after which they went on.
+    pub to: Revision,
+}
+
+impl Jump {
+    /// Whether it passes over this revision.
+    pub fn is_over(&self, revision: Revision) -> bool {
+        self.from < revision && revision < self.to
+    }
 }
 
 /// The unsynced end of a journal, which nobody was told of.

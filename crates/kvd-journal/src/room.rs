@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kvd_types::Revision;
 
-use crate::batch::BatchSize;
+use crate::batch_size::BatchSize;
 use crate::error::Refused;
 use crate::planted::{self, Bug};
 use crate::record::record_bytes;

@@ -39,6 +39,8 @@ pub(crate) struct Header {
     pub(crate) base: Revision,
     /// A number that only the file tells.
     pub(crate) secret: u32,
+    /// Of which version of the format its records are.
+    pub(crate) format: u32,
 }
 
 impl Header {
@@ -54,7 +56,7 @@ impl Header {
         let mut bytes = [0; HEADER_BYTES as usize];
         let mut to = &mut bytes[..];
         to.put_slice(MAGIC);
-        to.put_u32_le(crate::FORMAT);
+        to.put_u32_le(self.format);
         to.put_u32_le(self.epoch.0);
         to.put_u64_le(self.number);
         to.put_u64_le(self.size);
@@ -73,9 +75,10 @@ impl Header {
     /// It is damaged, of a newer format, or can't be read.
     pub(crate) fn read(file: &dyn DiskFile, number: u64) -> Result<Header, Error> {
         let name = name(number);
-        let bytes: [u8; HEADER_BYTES as usize] = read_header(file, &name, MAGIC)?;
+        let (format, bytes): (_, [u8; HEADER_BYTES as usize]) = read_header(file, &name, MAGIC)?;
         let mut from = &bytes[12..];
         let header = Header {
+            format,
             epoch: Epoch(from.get_u32_le()),
             number: from.get_u64_le(),
             size: from.get_u64_le(),
@@ -91,8 +94,13 @@ impl Header {
     }
 }
 
-/// The first bytes of a file, with magic, version and checksum looked at. The checksum is in the last four bytes.
-pub(crate) fn read_header<const N: usize>(file: &dyn DiskFile, name: &str, magic: &[u8; 8]) -> Result<[u8; N], Error> {
+/// The version of a file's format and its first bytes, with magic, version and checksum looked at. The checksum is in the last
+/// four bytes.
+pub(crate) fn read_header<const N: usize>(
+    file: &dyn DiskFile,
+    name: &str,
+    magic: &[u8; 8],
+) -> Result<(u32, [u8; N]), Error> {
     let mut bytes = [0; N];
     if file.size().map_err(Error::io("measure", name))? < N as u64 {
         return Err(Error::damaged(name, 0, "it is shorter than its header"));
@@ -107,10 +115,10 @@ pub(crate) fn read_header<const N: usize>(file: &dyn DiskFile, name: &str, magic
         return Err(Error::NewerFormat { file: name.to_owned(), found });
     }
     let (said, sum) = ((&bytes[N - 4..]).get_u32_le(), crc32c::crc32c(&bytes[..N - 4]));
-    if found != crate::FORMAT || said != sum {
+    if found == 0 || said != sum {
         return Err(Error::damaged(name, 0, "the checksum of its header is wrong"));
     }
-    Ok(bytes)
+    Ok((found, bytes))
 }
 
 /// The name of segment `number`.
@@ -147,6 +155,8 @@ pub(crate) struct Place {
     pub(crate) base: Revision,
     /// The caller's randomness.
     pub(crate) entropy: u64,
+    /// Of which version of the format its records may be.
+    pub(crate) format: u32,
 }
 
 impl<'a> Draft<'a> {
@@ -156,9 +166,9 @@ impl<'a> Draft<'a> {
     /// A full disk is told as such; what was made then is gone again.
     pub(crate) fn new(disk: &'a dyn Disk, place: Place, size: u64) -> Result<Draft<'a>, Error> {
         remove_leftover(disk, DRAFT)?;
-        let Place { epoch, number, previous_end, base, entropy } = place;
+        let Place { epoch, number, previous_end, base, entropy, format } = place;
         let secret = record::secret(entropy, number);
-        let header = Header { epoch, number, size, filled: HEADER_BYTES, previous_end, base, secret };
+        let header = Header { epoch, number, size, filled: HEADER_BYTES, previous_end, base, secret, format };
         let file = disk.create(DRAFT).map_err(Error::growing("create", DRAFT, size))?;
         let draft = Draft { disk, file, header };
         let allocated = if planted::is(Bug::UnreservedRoom) {

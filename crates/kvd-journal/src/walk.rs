@@ -25,6 +25,7 @@ impl Encoded {
     /// The next effect that is on a key that is `wanted`, or on all keys; none after the last. Of what it passes over it looks at
     /// the keys alone; of what it finds it copies small values.
     pub fn next_effect(&self, place: &mut Place, wanted: impl Fn(&[u8]) -> bool) -> Option<Effect<'_>> {
+        place.at = place.at.max(self.time_bytes());
         let mut from = &self.bytes[BATCH_HEAD_BYTES + place.at..];
         while !from.is_empty() {
             let effect = decode_effect_head(&mut from).expect("it was encoded here");

@@ -323,6 +323,7 @@ impl Writer {
             previous_end: self.end,
             base: self.last,
             entropy: self.options.entropy,
+            format: self.segment.format,
         };
         let draft = Draft::new(&*disk, place, size)?;
         // Before the new segment has its name: it is the promise that this one is durable to its end.

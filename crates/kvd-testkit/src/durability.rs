@@ -82,8 +82,8 @@ impl Load for Replica {
     }
 
     fn group(&mut self, group: Group, _replayed: Share) -> Result<(), Error> {
-        group.commits(&mut |revision, effects| {
-            self.apply(revision, &effects);
+        group.commits(&mut |commit| {
+            self.apply(commit.revision, &commit.effects);
             Ok(())
         })
     }

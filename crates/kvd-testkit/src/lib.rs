@@ -1,6 +1,7 @@
 //! What the tests of several crates share: real `kvd` processes to test against, clients of HTTP and of the Redis protocol that
-//! send exactly the bytes they are given, a reader of event streams, a disk that loses power, and checkers of recorded histories
-//! and of what is left after a crash. For tests only: whatever goes wrong is a panic that says what it was.
+//! send exactly the bytes they are given, a reader of event streams, a disk that loses power, and checkers of recorded histories,
+//! of what is left after a crash and of what is told of the past. For tests only: whatever goes wrong is a panic that says what
+//! it was.
 //!
 //! ```no_run
 //! use kvd_testkit::{RawConnection, Server};
@@ -11,6 +12,7 @@
 //! assert_eq!(connection.read_response().status, 404);
 //! ```
 
+pub mod chronicle;
 pub mod crash;
 pub mod disk;
 pub mod durability;

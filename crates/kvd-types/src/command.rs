@@ -53,6 +53,20 @@ pub enum Command<'a> {
     ListSorted(ListSorted<'a>),
     /// Removes all keys.
     Clear,
+    /// The value that one key had at a revision.
+    GetAt {
+        /// The key.
+        key: Key<'a>,
+        /// Counted are the commits up to this one.
+        revision: Revision,
+    },
+    /// The versions that are kept of one key.
+    History {
+        /// The key.
+        key: Key<'a>,
+    },
+    /// Gives one key an old value of its own.
+    Rollback(Rollback<'a>),
 }
 
 /// A key and the value it is to have. The value's old content type does not survive.
@@ -110,6 +124,17 @@ impl<'a> Delete<'a> {
     pub fn new(key: Key<'a>) -> Self {
         Delete { key, condition: Condition::Always }
     }
+}
+
+/// A key that is to have again what it had: value and content type, without an expiry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollback<'a> {
+    /// The key.
+    pub key: Key<'a>,
+    /// What it had at this revision.
+    pub to: Revision,
+    /// Judged in the same critical section as the write.
+    pub condition: Condition,
 }
 
 /// What must be true of a key for its write to happen.
@@ -307,6 +332,8 @@ impl Command<'_> {
             Command::Set(set) => Some(&set.key),
             Command::Delete(delete) => Some(&delete.key),
             Command::Modify(modify) => Some(&modify.key),
+            Command::GetAt { key, .. } | Command::History { key } => Some(key),
+            Command::Rollback(rollback) => Some(&rollback.key),
             _ => None,
         }
     }
@@ -338,6 +365,9 @@ impl Command<'_> {
                 ..list
             }),
             Command::Clear => Command::Clear,
+            Command::GetAt { key, revision } => Command::GetAt { key: key.into_owned(), revision },
+            Command::History { key } => Command::History { key: key.into_owned() },
+            Command::Rollback(rollback) => Command::Rollback(Rollback { key: rollback.key.into_owned(), ..rollback }),
         }
     }
 }

@@ -45,6 +45,32 @@ pub enum Error {
         /// The revision that was read.
         revision: Revision,
     },
+    /// Old versions are asked for, and none are kept.
+    #[error(
+        "this store keeps no older versions; start it with --history N, or history.versions in its configuration, to keep N of \
+         each key from then on"
+    )]
+    HistoryOff,
+    /// What the key had at a revision is no longer known.
+    #[error("what the key had at revision {revision} is no longer kept; its history tells which versions are")]
+    VersionDropped {
+        /// The revision that was asked for.
+        revision: Revision,
+    },
+    /// A rollback to a revision at which the key had no value.
+    #[error("the key had no value at revision {revision}; nothing was changed")]
+    NoVersion {
+        /// The revision that was asked for.
+        revision: Revision,
+    },
+    /// A revision that no commit has yet.
+    #[error("revision {revision} has not been given yet; the newest is {newest}")]
+    FutureRevision {
+        /// The revision that was asked for.
+        revision: Revision,
+        /// The newest one.
+        newest: Revision,
+    },
     /// A key that a transaction has read was changed by another commit. Nothing of the transaction has happened.
     #[error("{} of the keys this transaction read have changed since; nothing was changed, begin it again", keys.len())]
     Conflict {
@@ -133,6 +159,10 @@ impl Error {
             Error::LimitExceeded(_) => "limit-exceeded",
             Error::StaleCursor => "stale-cursor",
             Error::SnapshotTooOld { .. } => "snapshot-too-old",
+            Error::HistoryOff => "history-off",
+            Error::VersionDropped { .. } => "version-dropped",
+            Error::NoVersion { .. } => "not-found",
+            Error::FutureRevision { .. } => "future-revision",
             Error::Conflict { .. } => "conflict",
             Error::NotInTransaction { .. } => "not-in-transaction",
             Error::NotAnInteger => "not-an-integer",

@@ -20,13 +20,13 @@ mod revision;
 mod value;
 
 pub use command::{
-    Check, Command, Condition, Cursor, Delete, ExpiryCondition, List, ListSorted, ListValues, Modify, OnFailure, Rule,
-    Set, Transaction, Transfer, Ttl,
+    Check, Command, Condition, Cursor, Delete, ExpiryCondition, List, ListSorted, ListValues, Modify, OnFailure,
+    Rollback, Rule, Set, Transaction, Transfer, Ttl,
 };
 pub use effect::{Effect, Reason};
 pub use error::{Error, ItemFailure};
 pub use key::{Key, KeyTooLong};
 pub use limits::{KEY_BYTES_CEILING, LIST_ITEMS_DEFAULT, LIST_ITEMS_MAX, Limit, LimitExceeded, Limits, URL_BYTES_MAX};
-pub use reply::{Entry, Page, PageItem, Reply, SortedPage, Transferred};
+pub use reply::{Entry, HistoryItem, Page, PageItem, Reply, SortedPage, Transferred};
 pub use revision::{Epoch, Etag, Revision};
 pub use value::{CONTENT_TYPE_BYTES_MAX, ContentType, InvalidContentType};

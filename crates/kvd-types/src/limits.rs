@@ -134,6 +134,8 @@ impl Limits {
                 at_most(Limit::ListItems, LIST_ITEMS_MAX, list.limit, None)
             }
             Command::Clear => Ok(()),
+            Command::GetAt { key, .. } | Command::History { key } => self.check_key(key, None),
+            Command::Rollback(rollback) => self.check_key(&rollback.key, None),
         }
     }
 

@@ -2,16 +2,16 @@
 
 use bytes::Bytes;
 
-use crate::{ContentType, Cursor, Error, ItemFailure, Key, Revision};
+use crate::{ContentType, Cursor, Error, ItemFailure, Key, Reason, Revision};
 
 /// The answer to a [`Command`](crate::Command).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// To a get or a peek.
+    /// To a get, of now or of a revision, or to a peek.
     Got {
         /// What the key holds, if anything.
         entry: Option<Entry>,
-        /// The key's own revision on a hit; on a miss the revision at which it was missing.
+        /// The key's own revision on a hit; on a miss a revision at which it was missing.
         revision: Revision,
     },
     /// To a multi-get.
@@ -90,6 +90,31 @@ pub enum Reply {
         /// Keys that went, those included whose time had come.
         deleted: u64,
     },
+    /// To a history.
+    History {
+        /// The one revision all of it was read at.
+        revision: Revision,
+        /// Newest first. Empty where none is kept.
+        versions: Vec<HistoryItem>,
+    },
+    /// To a rollback.
+    RolledBack {
+        /// The commit's.
+        revision: Revision,
+    },
+}
+
+/// One of the versions that are kept of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryItem {
+    /// The commit it comes from.
+    pub revision: Revision,
+    /// Why the key has had no value from then on; none where it has had one.
+    pub gone: Option<Reason>,
+    /// The value's length in bytes; 0 without one.
+    pub size: u64,
+    /// When that was, in milliseconds since 1970 of the store's time; none of what was written while no history was kept.
+    pub time_ms: Option<u64>,
 }
 
 /// What became of a transfer.

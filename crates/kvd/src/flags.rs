@@ -167,6 +167,9 @@ pub(crate) struct ServeArgs {
     /// [default: interval]
     #[arg(long, value_name = "WHEN")]
     fsync: Option<Fsync>,
+    /// Keep N older versions of each key, for `?rev=`, history and rollback [default: 0, none]
+    #[arg(long, value_name = "N")]
+    history: Option<u16>,
     /// Use at most so many bytes of memory, such as 4GiB; memory.policy says what happens to a write that needs more
     /// [default: no limit]
     #[arg(long, value_name = "SIZE")]
@@ -210,6 +213,9 @@ impl ServeArgs {
         }
         if let Some(fsync) = self.fsync {
             line.flags.push(("storage.fsync", "--fsync", text(fsync)));
+        }
+        if let Some(versions) = self.history {
+            line.flags.push(("history.versions", "--history", i64::from(versions).into()));
         }
         if let Some(size) = &self.max_memory {
             line.flags.push(("memory.max", "--max-memory", size.as_str().into()));

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use kvd_journal::{Disk, Error, Group, Inspected, Load, RealDisk, Share, Snapshot, What, inspect};
+use kvd_journal::{
+    Commit, Content, Disk, Error, Group, History, Inspected, Load, Past, RealDisk, Share, Snapshot, Version, What,
+    inspect,
+};
 use kvd_types::{Effect, Epoch, Key, Reason};
 
 use crate::say;
@@ -113,8 +116,9 @@ fn print(out: &mut impl Write, part: &Inspected) -> io::Result<()> {
         What::Snapshot { begin } => writeln!(out, "snapshot begun at revision {begin}"),
         What::Group { synced, now_ms, batches } => {
             writeln!(out, "group of {} commits, time {now_ms}, durable to byte {synced} then", batches.len())?;
-            for (revision, effects) in batches {
-                writeln!(out, "{:24}commit {revision}", "")?;
+            for Commit { revision, time_ms, effects } in batches {
+                let time = time_ms.map_or(String::new(), |time_ms| format!(", time {time_ms}"));
+                writeln!(out, "{:24}commit {revision}{time}", "")?;
                 effects.iter().try_for_each(|effect| print_effect(out, effect))?;
             }
             Ok(())
@@ -133,11 +137,46 @@ fn print(out: &mut impl Write, part: &Inspected) -> io::Result<()> {
             }
             Ok(())
         }
+        What::Histories(histories) => {
+            writeln!(out, "{} keys with older versions", histories.len())?;
+            histories.iter().try_for_each(|history| print_history(out, history))
+        }
+        What::Past(Past { begins, jumps }) => {
+            writeln!(out, "history is known from revision {begins} on")?;
+            jumps.iter().try_for_each(|jump| writeln!(out, "{:24}{} was followed by {}", "", jump.from, jump.to.0 + 1))
+        }
         What::Trailer { end, now_ms, entries, batches } => {
             writeln!(out, "end: revision {end}, time {now_ms}, {entries} keys, {batches} commits in the tail")
         }
         What::Bad(flaw) => writeln!(out, "bad: {flaw}"),
         What::Unused => writeln!(out, "room"),
+    }
+}
+
+fn print_history(out: &mut impl Write, history: &History<'_>) -> io::Result<()> {
+    let older = if history.is_cut { ", older ones were dropped" } else { "" };
+    writeln!(out, "{:26}{}{older}", "", key_shown(&history.key))?;
+    for Version { revision, time_ms, content } in &history.versions {
+        write!(out, "{:28}revision {revision}", "")?;
+        if let Some(time_ms) = time_ms {
+            write!(out, ", time {time_ms}")?;
+        }
+        match content {
+            Content::Put { value, content_type: _, expires_at_ms } => {
+                write!(out, ", {} bytes", value.len())?;
+                print_end(out, *expires_at_ms, value)?;
+            }
+            Content::Gone(reason) => writeln!(out, ", deleted{}", why(*reason))?,
+        }
+    }
+    Ok(())
+}
+
+fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Asked => "",
+        Reason::Expired => " (expired)",
+        Reason::Evicted => " (evicted)",
     }
 }
 
@@ -148,14 +187,7 @@ fn print_effect(out: &mut impl Write, effect: &Effect<'_>) -> io::Result<()> {
             write!(out, "put {}, {} bytes", key_shown(key), value.len())?;
             print_end(out, *expires_at_ms, value)
         }
-        Effect::Delete { key, reason } => {
-            let why = match reason {
-                Reason::Asked => "",
-                Reason::Expired => " (expired)",
-                Reason::Evicted => " (evicted)",
-            };
-            writeln!(out, "delete {}{why}", key_shown(key))
-        }
+        Effect::Delete { key, reason } => writeln!(out, "delete {}{}", key_shown(key), why(*reason)),
         Effect::Clear => writeln!(out, "clear"),
     }
 }

@@ -124,9 +124,9 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_column() {
 fn a_mistake_outside_of_the_file_names_the_variable_or_the_argument() {
     let unknown = Check::new().env("KVD_LOG__LEVLE", "info").refused();
     assert_eq!(unknown, "environment variable KVD_LOG__LEVLE: unknown key \"log.levle\"; did you mean \"log.level\"?");
-    let of_another_version = Check::new().env("KVD_HISTORY__VERSIONS", "3").refused();
+    let of_another_version = Check::new().env("KVD_REPLICATION__PEERS", "3").refused();
     assert!(
-        of_another_version.starts_with("environment variable KVD_HISTORY__VERSIONS: unknown key"),
+        of_another_version.starts_with("environment variable KVD_REPLICATION__PEERS: unknown key"),
         "{of_another_version}"
     );
     let wrong = Check::new().env("KVD_SERVER__WORKERS", "many").refused();
@@ -148,14 +148,6 @@ fn a_mistake_outside_of_the_file_names_the_variable_or_the_argument() {
     Check::new().file("kvd.toml", "").env("KVD_URL", "http://h:1").env("KVD_TX", "1").accepted();
     let wrong = Check::new().args(&["--listen", "7480"]).refused();
     assert!(wrong.starts_with("--listen: \"7480\" is no address HOST:PORT"), "{wrong}");
-}
-
-#[test]
-fn what_is_not_built_yet_is_no_flag() {
-    for flag in ["--history=3", "--cluster=on"] {
-        let output = Check::new().args(&[flag]).run();
-        assert_eq!(output.status.code(), Some(2), "{flag}");
-    }
 }
 
 #[test]
@@ -305,6 +297,7 @@ fn settings_that_can_not_work_are_refused() {
     for (assignment, error) in [
         ("server.workers=0", "0 is too small, the least is 1"),
         ("server.workers=1025", "1025 is too large, the most is 1024"),
+        ("history.versions=1001", "1001 is too large, the most is 1000"),
         ("server.listen=", "there must be at least one address"),
         ("server.stop_timeout=0s", "a time is more than 0 and at most 24h here"),
         ("limits.keep_alive_timeout=25h", "a time is more than 0 and at most 24h here"),

@@ -16,6 +16,7 @@
 
 mod bucket;
 mod hash;
+mod history;
 mod record;
 mod rekey;
 mod resize;
@@ -30,6 +31,7 @@ mod word;
 use bucket::{Bucket, Locked, Slot};
 pub(crate) use hash::Hashed;
 use hash::Hashing;
+pub(crate) use history::{Content, Depth, Kept, Past};
 pub(crate) use record::{Draft, EXPIRES_AT_MS_MAX, Record, SHARED_BYTES};
 pub(crate) use resize::KEY_BYTES;
 use resize::Step;
@@ -39,7 +41,7 @@ pub(crate) use scan::Reordered;
 use segment::SegmentWord;
 pub(crate) use table::Shape;
 pub(crate) use version::{At, Change, Commit, Horizon, Newest, ReadPoints, Version};
-pub(crate) use word::Word;
+pub(crate) use word::{Removal, Word};
 
 use crate::planted::{self, Bug};
 use crate::reclaim::{Guard, Trash};
@@ -132,6 +134,11 @@ impl Index {
         self.newest(guard).held_bytes(guard)
     }
 
+    /// The newest clear; 0 without one.
+    pub(crate) fn cleared_at(&self, guard: &Guard<'_>) -> Revision {
+        self.newest(guard).since()
+    }
+
     /// The root that commits change. Who has loaded it outside SEQ asks inside whether it still is.
     #[inline]
     pub(crate) fn newest<'g>(&self, guard: &'g Guard<'_>) -> &'g Root {
@@ -169,19 +176,6 @@ impl Index {
         let changes = bucket.changes();
         let version = version::resolve(bucket.find(Word::tag_of(hash), key.key(), guard), horizon, guard);
         Seen { version, bucket, changes }
-    }
-
-    /// Asks the processor to fetch the buckets of these keys, and then their records.
-    #[inline]
-    pub(crate) fn prefetch(&self, keys: &[Hashed<'_>], guard: &Guard<'_>) {
-        let root = self.newest(guard);
-        for key in keys {
-            root.table.prefetch(self.hashing.place(*key, root.is_keyed), guard);
-        }
-        for key in keys {
-            let place = root.place(*key, &self.hashing, guard);
-            place.bucket.prefetch(Word::tag_of(place.hash));
-        }
     }
 
     /// Locks the home of one key.

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!  bytes  8: revision << 8 | flags    1 or 4: key length    1, 2, 4 or 8: value length
-//!         6: expiry, if it has one    1 + n: content type, if it has one    key    value
+//!         6: expiry, if it has one    6: when it was written, where that is kept
+//!         1 + n: content type, if it has one    key    value
 //! ```
 //!
 //! So a key and value of up to 255 bytes take 10 bytes beside their own, 16 with an expiry. A value of [`SHARED_BYTES`] or
@@ -31,11 +32,13 @@ const SHARED: u64 = 1 << 2;
 const LONG_KEY: u64 = 1 << 3;
 /// Two bits: the value length takes 2 to this power bytes.
 const VALUE_WIDTH_SHIFT: u32 = 4;
+const TIMED: u64 = 1 << 6;
 const REVISION_SHIFT: u32 = 8;
 const FLAGS: u64 = (1 << REVISION_SHIFT) - 1;
 
 const HEAD: usize = size_of::<AtomicU64>();
-const EXPIRY_BYTES: usize = 6;
+/// Of an expiry, and of the time at which it was written.
+const TIME_BYTES: usize = 6;
 
 /// A record that is allocated for as long as `'g`.
 #[derive(Clone, Copy)]
@@ -50,6 +53,7 @@ unsafe impl Send for Draft {}
 /// Where the parts of a record lie.
 struct Parts {
     expiry: usize,
+    written: usize,
     content_type: usize,
     content_type_len: usize,
     key: usize,
@@ -114,7 +118,8 @@ impl<'g> Record<'g> {
     fn parts_plain(self) -> Parts {
         let (key_len, value_len) = (self.byte_at(HEAD), self.byte_at(HEAD + 1));
         let key = HEAD + 2;
-        Parts { expiry: key, content_type: key, content_type_len: 0, key, key_len, value: key + key_len, value_len }
+        let value = key + key_len;
+        Parts { expiry: key, written: key, content_type: key, content_type_len: 0, key, key_len, value, value_len }
     }
 
     #[inline(never)]
@@ -124,7 +129,8 @@ impl<'g> Record<'g> {
         let key_len = self.number_at(HEAD, key_width);
         let value_len = self.number_at(HEAD + key_width, value_width);
         let expiry = HEAD + key_width + value_width;
-        let mut key = expiry + if flags & EXPIRES == 0 { 0 } else { EXPIRY_BYTES };
+        let written = expiry + if flags & EXPIRES == 0 { 0 } else { TIME_BYTES };
+        let mut key = written + if flags & TIMED == 0 { 0 } else { TIME_BYTES };
         let (mut content_type, mut content_type_len) = (key, 0);
         if flags & TYPED != 0 {
             content_type_len = self.byte_at(key);
@@ -133,7 +139,7 @@ impl<'g> Record<'g> {
         }
         let value = key + key_len;
         let value = if flags & SHARED == 0 { value } else { value.next_multiple_of(align_of::<Bytes>()) };
-        Parts { expiry, content_type, content_type_len, key, key_len, value, value_len }
+        Parts { expiry, written, content_type, content_type_len, key, key_len, value, value_len }
     }
 
     fn layout(self) -> Layout {
@@ -208,7 +214,12 @@ impl<'g> Record<'g> {
     /// In milliseconds of the store's time.
     #[inline]
     pub(crate) fn expires_at_ms(self) -> Option<u64> {
-        (self.flags() & EXPIRES != 0).then(|| self.number_at(self.parts().expiry, EXPIRY_BYTES) as u64)
+        (self.flags() & EXPIRES != 0).then(|| self.number_at(self.parts().expiry, TIME_BYTES) as u64)
+    }
+
+    /// When it was written, in milliseconds of the store's time, where that is kept.
+    pub(crate) fn written_at_ms(self) -> Option<u64> {
+        (self.flags() & TIMED != 0).then(|| self.number_at(self.parts().written, TIME_BYTES) as u64)
     }
 
     #[inline]
@@ -258,6 +269,7 @@ impl Draft {
         value: &Bytes,
         content_type: Option<&ContentType>,
         expires_at_ms: Option<u64>,
+        written_at_ms: Option<u64>,
     ) -> Draft {
         let is_shared = value.len() >= SHARED_BYTES;
         let value_width_log2 = match value.len() {
@@ -268,12 +280,14 @@ impl Draft {
         };
         let key_width = if key.len() <= 0xff { 1 } else { 4 };
         let flags = if expires_at_ms.is_some() { EXPIRES } else { 0 }
+            | if written_at_ms.is_some() { TIMED } else { 0 }
             | if content_type.is_some() { TYPED } else { 0 }
             | if is_shared { SHARED } else { 0 }
             | if key_width == 1 { 0 } else { LONG_KEY }
             | value_width_log2 << VALUE_WIDTH_SHIFT;
         let expiry = HEAD + key_width + (1 << value_width_log2);
-        let content_type_at = expiry + if expires_at_ms.is_some() { EXPIRY_BYTES } else { 0 };
+        let written_at = expiry + if expires_at_ms.is_some() { TIME_BYTES } else { 0 };
+        let content_type_at = written_at + if written_at_ms.is_some() { TIME_BYTES } else { 0 };
         let key_at = content_type_at + content_type.map_or(0, |text| 1 + text.as_bytes().len());
         let mut value_at = key_at + key.len();
         if is_shared {
@@ -290,8 +304,11 @@ impl Draft {
         unsafe { pointer.cast::<AtomicU64>().write(AtomicU64::new(flags)) };
         write(HEAD, &(key.len() as u64).to_le_bytes()[..key_width]);
         write(HEAD + key_width, &(value.len() as u64).to_le_bytes()[..1 << value_width_log2]);
-        if let Some(at) = expires_at_ms {
-            write(expiry, &at.min(EXPIRES_AT_MS_MAX).to_le_bytes()[..EXPIRY_BYTES]);
+        for (place, time) in [(expiry, expires_at_ms), (written_at, written_at_ms)] {
+            if let Some(at) = time {
+                // Later than that is never.
+                write(place, &at.min(EXPIRES_AT_MS_MAX).to_le_bytes()[..TIME_BYTES]);
+            }
         }
         if let Some(text) = content_type {
             let text = text.as_bytes();

@@ -65,13 +65,13 @@ impl Index {
     }
 
     /// Moves the keys of some buckets of the root at `horizon`, if they are to move. `note` is told which keys are to be settled,
-    /// by their new hash. Returns whether more are left. Without any lock held.
+    /// by their new hash, and whether they are deleted. Returns whether more are left. Without any lock held.
     #[inline]
     pub(crate) fn move_some(
         &self,
         horizon: impl Horizon,
         buckets: usize,
-        mut note: impl FnMut(Revision, u64),
+        mut note: impl FnMut(Revision, u64, bool),
         guard: &Guard<'_>,
         trash: &mut Trash,
     ) -> bool {
@@ -101,7 +101,7 @@ impl Index {
         root: &Root,
         next: &Root,
         hash: u64,
-        note: &mut impl FnMut(Revision, u64),
+        note: &mut impl FnMut(Revision, u64, bool),
         guard: &Guard<'_>,
         trash: &mut Trash,
     ) -> Option<u64> {
@@ -159,7 +159,7 @@ impl Index {
         next: &Root,
         key: &Moving<'_>,
         home: &Locked<'_>,
-        note: &mut impl FnMut(Revision, u64),
+        note: &mut impl FnMut(Revision, u64, bool),
         guard: &Guard<'_>,
     ) {
         let bytes = home.reserve(1, guard);
@@ -172,7 +172,8 @@ impl Index {
             header.earliest_expiry.fetch_min(at, Ordering::Relaxed); // a bound, looked at by the sweep
         }
         if key.word.is_node() {
-            note(Revision(version::head_revision(key.word, guard)), key.hash);
+            let is_deleted = version::deleted_at(key.word, guard).is_some();
+            note(Revision(version::head_revision(key.word, guard)), key.hash, is_deleted);
         }
     }
 

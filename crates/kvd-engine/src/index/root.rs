@@ -149,6 +149,11 @@ impl Root {
         self.since.store(revision.0, planted::publish()); // Release: pairs with the load in `resolve`
     }
 
+    /// The clear that made this root; 0 without one.
+    pub(crate) fn since(&self) -> Revision {
+        Revision(self.since.load(Ordering::Acquire)) // pairs with the store in `set_since`
+    }
+
     /// Bytes of the table, and of that which keys move to.
     pub(super) fn index_bytes(&self, guard: &Guard<'_>) -> u64 {
         self.table.bytes() + self.next(guard).map_or(0, |next| next.table.bytes())

@@ -1,11 +1,12 @@
-//! Walking through all keys in order of hash. Owns the order and the cursor; what a reader takes of each key is `version`'s.
+//! Going to many keys: to those that are named, ahead of who changes them; through all, in order of hash. Owns that order and the
+//! cursor; what a reader takes of each key is `version`'s.
 
-use super::Index;
 use super::rekey::ALL_MOVED;
 use super::root::{self, Root};
 use super::segment::SegmentWord;
 use super::version::{self, Horizon, Version};
 use super::word::Word;
+use super::{Hashed, Index};
 use crate::planted::{self, Bug};
 use crate::reclaim::Guard;
 use crate::sync::Ordering;
@@ -15,8 +16,21 @@ use crate::sync::Ordering;
 pub(crate) struct Reordered;
 
 impl Index {
+    /// Asks the processor to fetch the buckets of these keys, and then their records.
+    #[inline]
+    pub(crate) fn prefetch(&self, keys: &[Hashed<'_>], guard: &Guard<'_>) {
+        let root = self.newest(guard);
+        for key in keys {
+            root.table.prefetch(self.hashing.place(*key, root.is_keyed), guard);
+        }
+        for key in keys {
+            let place = root.place(*key, &self.hashing, guard);
+            place.bucket.prefetch(Word::tag_of(place.hash));
+        }
+    }
+
     /// The root that a walk at `horizon` goes through.
-    fn root_to_walk<'g>(&self, horizon: impl Horizon, guard: &'g Guard<'_>) -> &'g Root {
+    pub(super) fn root_to_walk<'g>(&self, horizon: impl Horizon, guard: &'g Guard<'_>) -> &'g Root {
         let root = root::resolve(&self.root, horizon, guard);
         let is_moved = root.moved_below.load(Ordering::Acquire) == ALL_MOVED; // pairs with the exchange in `move_some`
         root.next(guard).filter(|_| is_moved).unwrap_or(root)

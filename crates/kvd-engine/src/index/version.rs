@@ -7,15 +7,16 @@
 //!  committed          slot -> node { new: record', old: record, revision: 7 }          readers of 7 and later take new
 //!  settled            slot -> record', with revision 7 filled in                       nobody reads below 7
 //!  kept               slot -> node 9 -> node 7 -> record                               a read point lies in 7..9
+//!  history of 1       slot -> node 9 -> node 7 -> dropped                              there was a version before 7
 //! ```
 //!
 //! All nodes of one commit point at one [`Commit`], whose revision is stored once: so all its keys change by one store. Later,
 //! still under the bucket's lock, each node gets the revision itself, and the `Commit` is retired.
 
-use kvd_types::{Reason, Revision};
+use kvd_types::Revision;
 
 use super::record::{self, Draft, Record};
-use super::word::{View, Word};
+use super::word::{Removal, View, Word};
 use crate::planted::{self, Bug};
 use crate::reclaim::{Garbage, Guard, Trash};
 use crate::sync::{AtomicU64, Ordering};
@@ -23,7 +24,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// A version of a key and what came before it.
 pub(super) struct Node {
     /// This version: a record or a tombstone. Never changes.
-    new: Word,
+    pub(super) new: Word,
     /// The version before: a word like a slot's. Stored under the bucket's lock, Release; loaded by readers, Acquire.
     old: AtomicU64,
     /// The commit's revision; 0 as long as it is not known here. Stored by the commit, Release; loaded by readers, Acquire.
@@ -107,7 +108,7 @@ impl Node {
         Box::into_raw(Box::new(Node { new, old: AtomicU64::new(old.0), revision: AtomicU64::new(0), commit }))
     }
 
-    fn old(&self) -> Word {
+    pub(super) fn old(&self) -> Word {
         Word(self.old.load(Ordering::Acquire)) // pairs with the stores in `set_old` and of the slot that published the node
     }
 
@@ -116,7 +117,7 @@ impl Node {
     }
 
     /// The commit's revision, 0 while it has none.
-    fn revision(&self) -> u64 {
+    pub(super) fn revision(&self) -> u64 {
         // Acquire: pairs with the store in `set_revision`.
         let revision = self.revision.load(Ordering::Acquire);
         if revision != 0 || self.commit.is_null() {
@@ -175,7 +176,7 @@ pub(super) fn resolve<'g>(mut word: Word, horizon: impl Horizon, guard: &'g Guar
                 let View::Record(record) = node.new.view(guard) else { return None };
                 return Some(Version { record, revision: Revision(revision) });
             }
-            View::Empty | View::Tombstone | View::Link(_) => return None,
+            View::Empty | View::Tombstone(_) | View::Dropped | View::Link(_) => return None,
         }
     }
 }
@@ -197,7 +198,7 @@ pub(super) fn any_record<'g>(mut word: Word, guard: &'g Guard<'_>) -> Option<Rec
                 View::Record(record) => return Some(record),
                 _ => word = node.old(),
             },
-            View::Empty | View::Tombstone | View::Link(_) => return None,
+            View::Empty | View::Tombstone(_) | View::Dropped | View::Link(_) => return None,
         }
     }
 }
@@ -211,14 +212,14 @@ pub(super) fn has_key(word: Word, key: &[u8], guard: &Guard<'_>) -> bool {
 /// What a commit puts into a slot.
 pub(crate) enum Change {
     Put(Draft),
-    Delete(Reason),
+    Delete(Removal),
 }
 
 impl Change {
     pub(super) fn word(&self, tag: u16) -> Word {
         match self {
             Change::Put(draft) => Word::record(draft.record(), tag),
-            Change::Delete(reason) => Word::tombstone(*reason, tag),
+            Change::Delete(removal) => Word::tombstone(*removal, tag),
         }
     }
 }
@@ -232,12 +233,36 @@ pub(crate) struct ReadPoints {
     pub(crate) visible: u64,
     /// Older versions kept of each key, whether or not someone reads there.
     pub(crate) history: usize,
+    /// No history goes back to a deletion of this revision or an earlier one.
+    pub(crate) forgotten: u64,
 }
 
 impl ReadPoints {
+    /// Nobody reads, and everything is visible.
+    pub(crate) fn of_nobody(history: usize, forgotten: u64) -> ReadPoints {
+        ReadPoints { points: vec![u64::MAX], visible: u64::MAX, history, forgotten }
+    }
+
+    /// Whether a history ends before this version: it is a deletion that is forgotten.
+    fn forgets(&self, version: Word, guard: &Guard<'_>) -> bool {
+        let View::Node(node) = version.view(guard) else { return false };
+        // Not before readers see it: until then they have what was before.
+        !node.new.is_record() && node.revision() <= self.forgotten.min(self.visible)
+    }
+
     /// The oldest.
     pub(crate) fn oldest(&self) -> u64 {
         *self.points.first().expect("VISIBLE is one of them")
+    }
+
+    /// What is behind `older` versions of a history when one behind them goes that had `rest` behind it. Where it is pushed out
+    /// by newer ones a mark stays; where it is forgotten `forgotten` says so.
+    fn rest(&self, rest: Word, older: usize) -> Word {
+        match rest.is_end() {
+            true if self.history > 0 && older >= self.history => Word::DROPPED,
+            true => Word::EMPTY,
+            false => rest,
+        }
     }
 
     /// Whether a reader may ask for the version `from`, whose successor is of revision `to`.
@@ -257,51 +282,77 @@ pub(super) struct Settled {
     pub(super) waits: bool,
 }
 
+/// Takes a version out of its chain. Returns what was behind it.
+fn retire(word: Word, freed_bytes: &mut u64, guard: &Guard<'_>, trash: &mut Trash) -> Word {
+    match word.view(guard) {
+        View::Record(record) => {
+            *freed_bytes += record.bytes();
+            trash.retire(record.into_garbage());
+            Word::EMPTY
+        }
+        View::Node(node) => {
+            if let View::Record(record) = node.new.view(guard) {
+                *freed_bytes += record.bytes();
+                trash.retire(record.into_garbage());
+            }
+            *freed_bytes += size_of::<Node>() as u64;
+            trash.retire(node.into_garbage());
+            node.old()
+        }
+        View::Dropped => Word::DROPPED,
+        View::Empty | View::Tombstone(_) | View::Link(_) => Word::EMPTY,
+    }
+}
+
+/// Takes all versions out. Returns their bytes and those of their nodes.
+pub(super) fn retire_all(mut word: Word, guard: &Guard<'_>, trash: &mut Trash) -> u64 {
+    let mut freed_bytes = 0;
+    while !word.is_end() {
+        word = retire(word, &mut freed_bytes, guard, trash);
+    }
+    freed_bytes
+}
+
 /// Drops the versions behind `head` that nobody needs, and makes a lone visible version plain again. Under the bucket's lock,
 /// after the commit has its revision and with read points taken under SEQ after that.
+///
+/// What a history has to have stays in any case: the versions that readers don't see yet, the one that they see, and so many
+/// before that. So there is no gap between these; behind them there may be.
 pub(super) fn settle(head: Word, points: &ReadPoints, guard: &Guard<'_>, trash: &mut Trash) -> Settled {
     let mut freed_bytes = 0;
-    let mut retire = |word: Word, trash: &mut Trash| -> Word {
-        match word.view(guard) {
-            View::Record(record) => {
-                freed_bytes += record.bytes();
-                trash.retire(record.into_garbage());
-                Word::EMPTY
-            }
-            View::Node(node) => {
-                if let View::Record(record) = node.new.view(guard) {
-                    freed_bytes += record.bytes();
-                    trash.retire(record.into_garbage());
-                }
-                freed_bytes += size_of::<Node>() as u64;
-                trash.retire(node.into_garbage());
-                node.old()
-            }
-            View::Empty | View::Tombstone | View::Link(_) => Word::EMPTY,
-        }
-    };
     let mut successor = head;
-    let (mut kept, mut waits) = (0, false);
+    // Versions that history wants, without the newest; of them, those that are older than what readers see.
+    let (mut wanted, mut older, mut waits) = (0, 0, false);
+    let mut has_history = points.history > 0 && !points.forgets(head, guard);
     while let View::Node(node) = successor.view(guard) {
         let old = node.old();
         let from = match old.view(guard) {
             View::Record(record) => record.revision().0,
             View::Node(node) => node.revision(),
-            View::Empty | View::Tombstone | View::Link(_) => break,
+            View::Empty | View::Tombstone(_) | View::Dropped | View::Link(_) => break,
         };
-        if kept < points.history || points.need(from, node.revision()) {
-            waits |= kept >= points.history;
-            kept += 1;
+        has_history = has_history && !points.forgets(old, guard);
+        // Where history ends before it is full, the deletion stays between it and what readers need, and goes with that.
+        let is_end = older < points.history && points.forgets(old, guard);
+        let is_hidden = node.revision() > points.visible;
+        let is_wanted = has_history && (is_hidden || older < points.history);
+        let is_needed = points.need(from, node.revision());
+        if is_wanted || is_needed || is_end {
+            waits |= is_hidden || is_needed && !is_wanted;
+            wanted += usize::from(is_wanted);
+            older += usize::from(is_wanted && !is_hidden);
             successor = old;
         } else {
-            node.set_old(retire(old, trash));
+            let rest = retire(old, &mut freed_bytes, guard, trash);
+            node.set_old(points.rest(rest, older));
         }
     }
-    while let Some((last, before)) = trailing_tombstone(head, points.history, guard) {
-        before.set_old(retire(last, trash));
+    while let Some((last, before)) = trailing_tombstone(head, wanted, guard) {
+        let rest = retire(last, &mut freed_bytes, guard, trash);
+        before.set_old(points.rest(rest, older));
     }
     if let View::Node(node) = head.view(guard) {
-        let is_alone = node.old().is_empty();
+        let is_alone = node.old().is_end();
         let is_tombstone = !node.new.is_record();
         if is_alone && (is_tombstone || node.revision() <= points.visible) {
             // The record lives on in the slot itself.
@@ -320,15 +371,15 @@ pub(super) fn settle(head: Word, points: &ReadPoints, guard: &Guard<'_>, trash: 
 }
 
 /// A deletion with nothing older behind it, and the node before it: to every reader it is the same as nothing. If it stayed, a
-/// chain could be left without any record to tell its key by. The last `history` versions stay for who lists them.
-fn trailing_tombstone<'g>(head: Word, history: usize, guard: &'g Guard<'_>) -> Option<(Word, &'g Node)> {
+/// chain could be left without any record to tell its key by. The `wanted` newest older versions stay for who lists them.
+fn trailing_tombstone<'g>(head: Word, wanted: usize, guard: &'g Guard<'_>) -> Option<(Word, &'g Node)> {
     let View::Node(mut before) = head.view(guard) else { return None };
     let mut older = 1;
     loop {
         let word = before.old();
         let View::Node(node) = word.view(guard) else { return None };
-        if node.old().is_empty() {
-            return (!node.new.is_record() && older > history).then_some((word, before));
+        if node.old().is_end() {
+            return (!node.new.is_record() && older > wanted).then_some((word, before));
         }
         before = node;
         older += 1;
@@ -372,6 +423,14 @@ pub(super) fn head_revision(word: Word, guard: &Guard<'_>) -> u64 {
     }
 }
 
+/// The revision of the newest version, if that is a deletion.
+pub(super) fn deleted_at(word: Word, guard: &Guard<'_>) -> Option<Revision> {
+    match word.view(guard) {
+        View::Node(node) if !node.new.is_record() => Some(Revision(node.revision())),
+        _ => None,
+    }
+}
+
 /// Frees a whole chain in an index that nobody can reach any more.
 ///
 /// # Safety
@@ -390,7 +449,7 @@ pub(super) unsafe fn free_chain(mut word: Word, guard: &Guard<'_>) {
                 // SAFETY: the caller's word; it came from a box.
                 unsafe { free_boxed::<Node>(std::ptr::from_ref(node).cast_mut().cast()) };
             }
-            View::Empty | View::Tombstone | View::Link(_) => return,
+            View::Empty | View::Tombstone(_) | View::Dropped | View::Link(_) => return,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! ```text
 //!   63          48 47                         3 2    0
 //!  [ tag          | address / 8                | kind ]
+//!  [ tag          | time, in ms       | reason | kind ]     of a deletion; the time up to the year 2248
 //! ```
 
 use kvd_types::Reason;
@@ -25,6 +26,22 @@ const RECORD: u64 = 1;
 const NODE: u64 = 2;
 const LINK: u64 = 3;
 const TOMBSTONE: u64 = 4;
+const DROPPED: u64 = 5;
+
+const REASON_SHIFT: u32 = 3;
+const REASON_MASK: u64 = 0b11;
+const TIME_SHIFT: u32 = 5;
+/// The latest time that a deletion can have.
+const TIME_MAX_MS: u64 = (1 << (TAG_SHIFT - TIME_SHIFT)) - 1;
+
+/// That a key went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Removal {
+    /// Why.
+    pub(crate) reason: Reason,
+    /// When, where that is kept.
+    pub(crate) time_ms: Option<u64>,
+}
 
 /// A word, unpacked.
 #[derive(Clone, Copy)]
@@ -38,11 +55,16 @@ pub(super) enum View<'g> {
     /// More slots of the same bucket.
     Link(&'g Bucket),
     /// As a version: the key is deleted.
-    Tombstone,
+    Tombstone(Removal),
+    /// As a version: there were some, which are not kept any more.
+    Dropped,
 }
 
 impl Word {
     pub(crate) const EMPTY: Word = Word(0);
+
+    /// Behind a version: older ones were dropped.
+    pub(super) const DROPPED: Word = Word(DROPPED);
 
     /// The tag of a key with this hash: its lower bits, since the upper ones say where it is.
     pub(super) fn tag_of(hash: u64) -> u16 {
@@ -67,8 +89,26 @@ impl Word {
         Word::pack(bucket.expose_provenance(), LINK, 0)
     }
 
-    pub(super) fn tombstone(reason: Reason, tag: u16) -> Word {
-        Word::pack((reason as usize) << 3, TOMBSTONE, tag)
+    pub(super) fn tombstone(removal: Removal, tag: u16) -> Word {
+        let reason = match removal.reason {
+            Reason::Asked => 0,
+            Reason::Expired => 1,
+            Reason::Evicted => 2,
+        };
+        // No deletion is of the begin of 1970: 0 stands for none.
+        let time = removal.time_ms.map_or(0, |time| time.min(TIME_MAX_MS));
+        Word(u64::from(tag) << TAG_SHIFT | time << TIME_SHIFT | reason << REASON_SHIFT | TOMBSTONE)
+    }
+
+    /// What a tombstone says.
+    fn removal(self) -> Removal {
+        let reason = match self.0 >> REASON_SHIFT & REASON_MASK {
+            0 => Reason::Asked,
+            1 => Reason::Expired,
+            _ => Reason::Evicted,
+        };
+        let time = self.0 >> TIME_SHIFT & TIME_MAX_MS;
+        Removal { reason, time_ms: (time > 0).then_some(time) }
     }
 
     pub(super) fn tag(self) -> u16 {
@@ -82,6 +122,11 @@ impl Word {
 
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether no version follows.
+    pub(super) fn is_end(self) -> bool {
+        self == Word::EMPTY || self == Word::DROPPED
     }
 
     pub(super) fn is_node(self) -> bool {
@@ -129,8 +174,30 @@ impl Word {
             NODE => View::Node(unsafe { &*std::ptr::with_exposed_provenance(self.address()) }),
             // SAFETY: only `Word::link` packs this kind, from a live `Bucket`; otherwise as above.
             LINK => View::Link(unsafe { &*std::ptr::with_exposed_provenance(self.address()) }),
-            TOMBSTONE => View::Tombstone,
+            TOMBSTONE => View::Tombstone(self.removal()),
+            DROPPED => View::Dropped,
             _ => View::Empty,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tombstone_says_why_and_when() {
+        for reason in [Reason::Asked, Reason::Expired, Reason::Evicted] {
+            for time_ms in [None, Some(1), Some(1_700_000_000_000), Some(TIME_MAX_MS)] {
+                let removal = Removal { reason, time_ms };
+                let word = Word::tombstone(removal, 0xffff);
+                assert_eq!((word.removal(), word.tag()), (removal, 0xffff));
+                let found =
+                    Guard::unprotected(|guard| matches!(word.view(guard), View::Tombstone(seen) if seen == removal));
+                assert!(found && !word.is_end());
+            }
+        }
+        let late = Word::tombstone(Removal { reason: Reason::Asked, time_ms: Some(u64::MAX) }, 0);
+        assert_eq!((late.removal().time_ms, late.tag()), (Some(TIME_MAX_MS), 0));
     }
 }

@@ -2,6 +2,8 @@
 //! flusher and snapshots in any order, on one thread, with someone who watches. Each answer is told to the oracle when the store
 //! says that it may leave.
 
+mod past;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -9,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use kvd_engine::{Config, Engine, Watch, Worker};
 use kvd_journal::{Error as JournalError, Options, Policy, Recovery, Report};
+use kvd_testkit::chronicle::Chronicle;
 use kvd_testkit::crash::{self, Ended};
 use kvd_testkit::disk::{Geometry, SimDisk};
 use kvd_testkit::durability::{Oracle, Replica, State, Version};
@@ -41,6 +44,10 @@ pub(crate) struct Workload {
     steps: usize,
     /// The store's time when each commit was made, of all lives.
     times: BTreeMap<Revision, u64>,
+    /// Older versions kept of each key, in every life.
+    history: usize,
+    /// All commits of all lives that survived.
+    chronicle: Chronicle,
 }
 
 /// What was learnt is a broken promise, with these words.
@@ -52,6 +59,8 @@ fn broken<T>(what: String) -> Result<T, Ended> {
 struct Life<'w> {
     random: &'w mut SmallRng,
     times: &'w mut BTreeMap<Revision, u64>,
+    history: usize,
+    chronicle: &'w mut Chronicle,
     disk: &'w SimDisk,
     oracle: &'w mut Oracle,
     policy: Policy,
@@ -72,8 +81,17 @@ pub(crate) fn replica(disk: &SimDisk, options: Options) -> Result<(Report, State
 }
 
 pub(crate) fn open(disk: &SimDisk, options: Options, threads: usize) -> Result<(Engine, Report), JournalError> {
+    open_with(Config::default(), disk, options, threads)
+}
+
+pub(crate) fn open_with(
+    config: Config,
+    disk: &SimDisk,
+    options: Options,
+    threads: usize,
+) -> Result<(Engine, Report), JournalError> {
     // A wall clock that was set back as far as it goes.
-    Engine::recover(Config::default(), Arc::new(disk.clone()), options, 0, threads, &|_| {})
+    Engine::recover(config, Arc::new(disk.clone()), options, 0, threads, &|_| {})
 }
 
 /// Whether the store holds exactly this, sizes included, for readers at `now_ms`.
@@ -86,8 +104,7 @@ pub(crate) fn compare(engine: &Engine, worker: &mut Worker, state: &State, now_m
     if found != expected {
         return Err(format!("the sizes are {found:?}, and should be {expected:?}"));
     }
-    let all: Vec<Key<'_>> = KEYS.map(key).to_vec();
-    for key in all {
+    for key in KEYS.map(key) {
         let expected = state.get(key.as_bytes()).filter(|version| is_alive(version, now_ms));
         let found = get(engine, worker, &key);
         if found.as_ref() != expected {
@@ -115,7 +132,9 @@ impl crash::Workload for Workload {
         let (page, sector) = [(64, 16), (512, 512), (4096, 512)][random.random_range(0..3)];
         let options = Options { entropy: random.random(), ..options(policy) };
         let steps = random.random_range(5..40);
-        Workload { options, geometry: Geometry { page, sector }, random, steps, times: BTreeMap::new() }
+        let history = [0, 0, 1, 3][random.random_range(0..4)];
+        let (times, chronicle) = (BTreeMap::new(), Chronicle::default());
+        Workload { options, geometry: Geometry { page, sector }, random, steps, times, history, chronicle }
     }
 
     fn geometry(&self) -> Geometry {
@@ -133,7 +152,9 @@ impl crash::Workload for Workload {
             return broken(format!("snapshots are damaged: {:?}", report.snapshots_damaged));
         }
         oracle.recovered(report.last, &state).map_err(Ended::Broken)?;
-        let (engine, found) = open(disk, self.options, 1).map_err(|error| ended("the start fails", error))?;
+        let config = Config { history: self.history, ..Config::default() };
+        let (engine, found) =
+            open_with(config, disk, self.options, 1).map_err(|error| ended("the start fails", error))?;
         if found != report {
             return broken(format!("a start finds {found:?}, not {report:?}"));
         }
@@ -143,9 +164,18 @@ impl crash::Workload for Workload {
         // What was seen to be expired stays so, wherever the wall clock stands.
         let now_ms = report.now_ms.max(self.times.get(&report.last).copied().unwrap_or_default());
         compare(&engine, &mut worker, &state, now_ms).map_err(Ended::Broken)?;
+        // A start that a crash has ended may have gone on after what it found.
+        report.jumps.iter().for_each(|jump| self.chronicle.resume(jump.from, jump.to));
+        self.chronicle.resume(report.last, last);
+        if self.history > 0 {
+            past::compare_past(&engine, &mut worker, &self.chronicle, past::depth(self.history), last)
+                .map_err(Ended::Broken)?;
+        }
         let mut life = Life {
             random: &mut self.random,
             times: &mut self.times,
+            history: self.history,
+            chronicle: &mut self.chronicle,
             disk,
             oracle,
             policy: self.options.policy,
@@ -182,7 +212,8 @@ impl Life<'_> {
             }
             55..60 => self.sweep()?,
             60..68 => self.update()?,
-            68..78 => self.read()?,
+            68..74 => self.read()?,
+            74..78 => self.read_past()?,
             78..80 => self.engine.rekey(&mut self.worker),
             80..92 => self.flush()?,
             92..95 => self.unless_dead(self.engine.mark(self.now_ms))?,
@@ -208,6 +239,7 @@ impl Life<'_> {
 
     fn write(&mut self) -> Result<(), Ended> {
         let command = match self.random.random_range(0..100) {
+            0..8 if self.history > 0 => return self.rollback(),
             0..35 => Command::Set(self.set()),
             35..50 => Command::MultiSet { sets: self.sets() },
             50..60 => Command::Delete(Delete::new(self.key())),
@@ -258,6 +290,7 @@ impl Life<'_> {
         }
         self.model.commit(revision, &effects);
         self.times.insert(revision, self.now_ms);
+        self.chronicle.commit(revision, self.now_ms, effects.clone());
         self.oracle.tried(revision, effects);
         self.answers.push((self.worker.position(), revision));
         Ok(())

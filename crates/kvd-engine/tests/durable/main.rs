@@ -10,5 +10,6 @@ mod life;
 mod load;
 mod model;
 mod own_writes;
+mod past;
 mod planted;
 mod start;

@@ -50,6 +50,7 @@ impl Model {
             Command::Set(set) => of(&set.key),
             Command::Delete(delete) => of(&delete.key),
             Command::Modify(modify) => of(&modify.key),
+            Command::Rollback(rollback) => of(&rollback.key),
             Command::MultiSet { sets } => sets.iter().map(|set| of(&set.key)).max().unwrap_or_default(),
             Command::MultiDelete { deletes, .. } => {
                 deletes.iter().map(|delete| of(&delete.key)).max().unwrap_or_default()

@@ -56,6 +56,11 @@ fn a_snapshot_before_its_end_is_durable_is_found() {
 }
 
 #[test]
+fn a_snapshot_without_older_versions_is_found() {
+    found(Bug::SnapshotWithoutPast, &["the history of"]);
+}
+
+#[test]
 fn a_result_that_outgrows_its_room_is_found() {
     found(Bug::RoomByEstimate, &["came without room of its own", "a write is refused: the journal has failed"]);
 }

@@ -13,6 +13,7 @@ mod clears;
 mod client;
 mod durable;
 mod eviction;
+mod history;
 mod one_shot;
 mod order;
 mod reads;

@@ -275,9 +275,13 @@ impl Run<'_> {
                 let outcome = self.transfer(transfer);
                 Ok(Reply::Transferred { revision, outcome })
             }
-            Command::Transaction(_) | Command::List(_) | Command::ListSorted(_) | Command::Clear => {
-                Err(Error::NotInTransaction { what: "" })
-            }
+            Command::Transaction(_)
+            | Command::List(_)
+            | Command::ListSorted(_)
+            | Command::Clear
+            | Command::GetAt { .. }
+            | Command::History { .. }
+            | Command::Rollback(_) => Err(Error::NotInTransaction { what: "" }),
         }
     }
 

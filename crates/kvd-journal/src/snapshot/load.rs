@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kvd_types::{Epoch, Revision};
 
-use super::{Entry, HEADER_BYTES, Header, Sums, decode_entries, name};
+use super::{Entry, HEADER_BYTES, Header, History, Past, Sums, decode_entries, decode_histories, name};
 use crate::disk::{Disk, DiskFile};
 use crate::error::Error;
 use crate::group::Group;
@@ -27,14 +27,18 @@ pub struct Snapshot {
     end: Revision,
     now_ms: u64,
     sums: Sums,
+    /// Of one with history.
+    past: Option<Past>,
 }
 
-/// Entries of a snapshot, as they were read: their checksum is right.
+/// Keys of a snapshot, as they were read: their checksum is right.
 pub struct Chunk {
     file: Arc<str>,
     /// Of the record, in the file.
     offset: u64,
     count: u32,
+    /// Whether its keys have their older versions.
+    has_history: bool,
     body: Bytes,
 }
 
@@ -47,15 +51,18 @@ impl Snapshot {
         let header = Header::read(&*file, &name)?;
         let damaged = |at, what: &str| Error::damaged(&name, at, what);
         let (mut chunks, mut groups, mut found) = (Vec::new(), Vec::new(), Sums::default());
-        let mut offset = HEADER_BYTES;
+        let has_history = header.format == crate::FORMAT_HISTORY;
+        let keys = if has_history { Kind::Histories } else { Kind::Entries };
+        let (mut offset, mut past) = (HEADER_BYTES, None);
         let trailer = loop {
             let head = read_head(&*file, &name, size, &header, offset)?;
             match head.kind {
-                Kind::Entries if groups.is_empty() => {
+                kind if kind == keys && groups.is_empty() && past.is_none() => {
                     chunks.push((offset, head));
                     found.entries += u64::from(head.count);
                 }
-                Kind::Group if head.revision.0 == header.begin.0 + found.batches + 1 => {
+                Kind::Past if past.is_none() && has_history => past = Some((offset, head)),
+                Kind::Group if past.is_none() && head.revision.0 == header.begin.0 + found.batches + 1 => {
                     groups.push((offset, head));
                     found.batches += u64::from(head.count);
                 }
@@ -68,10 +75,16 @@ impl Snapshot {
             return Err(damaged(offset, "bytes follow its end"));
         }
         let (file, name) = (Arc::from(file), Arc::from(name));
-        let snapshot =
-            Snapshot { file, name, header, chunks, groups, end: revision, now_ms: trailer.now_ms, sums: found };
+        let (now_ms, sums) = (trailer.now_ms, found);
+        let mut snapshot = Snapshot { file, name, header, chunks, groups, end: revision, now_ms, sums, past: None };
+        if let Some((at, head)) = past {
+            let parsed = Past::parse(&snapshot.body(&(at, head))?, head.count);
+            snapshot.past = Some(parsed.map_err(|flaw| snapshot.damaged(at, flaw))?);
+        }
         let sums = Sums::parse(&snapshot.body(&(offset, trailer))?);
-        let is_whole = sums == Some(found) && trailer.revision.0 == header.begin.0 + found.batches;
+        let is_whole = sums == Some(found)
+            && snapshot.past.is_some() == has_history
+            && trailer.revision.0 == header.begin.0 + found.batches;
         if is_whole && trailer.revision == revision {
             Ok(snapshot)
         } else {
@@ -117,6 +130,11 @@ impl Snapshot {
         self.chunks.len()
     }
 
+    /// What is known of revisions beside the keys; none where no history was kept.
+    pub fn past(&self) -> Option<&Past> {
+        self.past.as_ref()
+    }
+
     /// Reads and checks one chunk.
     ///
     /// # Errors
@@ -127,7 +145,8 @@ impl Snapshot {
     pub fn chunk(&self, index: usize) -> Result<Chunk, Error> {
         let record = &self.chunks[index];
         let body = self.body(record)?;
-        Ok(Chunk { file: Arc::clone(&self.name), offset: record.0, count: record.1.count, body })
+        let has_history = record.1.kind == Kind::Histories;
+        Ok(Chunk { file: Arc::clone(&self.name), offset: record.0, count: record.1.count, has_history, body })
     }
 
     /// The batches after R0 up to R1, in order; to be applied after all entries are loaded.
@@ -156,14 +175,33 @@ impl Snapshot {
 }
 
 impl Chunk {
-    /// The entries, one after the other. A value that is kept may keep all of the chunk's bytes, but for one of
-    /// [`COPIED_BYTES_MIN`](crate::COPIED_BYTES_MIN) or more.
+    /// The keys with their older versions; none where they have been stored without.
+    ///
+    /// # Errors
+    /// Damage.
+    pub fn histories(&self) -> Result<Option<Vec<History<'static>>>, Error> {
+        let decode = || decode_histories(&self.body, self.count).map_err(|what| self.damaged(what));
+        self.has_history.then(decode).transpose()
+    }
+
+    /// The keys that have a value, without older versions, one after the other. A value that is kept may keep all of the chunk's
+    /// bytes, but for one of [`COPIED_BYTES_MIN`](crate::COPIED_BYTES_MIN) or more.
     ///
     /// # Errors
     /// Damage, which ends them.
     pub fn entries(&self) -> impl Iterator<Item = Result<Entry<'_>, Error>> {
-        let damaged = |what: &'static str| Error::damaged(&self.file, self.offset, what);
-        decode_entries(&self.body, self.count).map(move |entry| entry.map_err(damaged))
+        let (histories, failure) = match self.histories() {
+            Ok(histories) => (histories.unwrap_or_default(), None),
+            Err(error) => (Vec::new(), Some(Err(error))),
+        };
+        let plain = (!self.has_history).then(|| decode_entries(&self.body, self.count));
+        let plain = plain.into_iter().flatten().map(|entry| entry.map_err(|what| self.damaged(what)));
+        let of_histories = histories.into_iter().filter_map(|history| history.into_entry().map(Ok));
+        plain.chain(of_histories).chain(failure)
+    }
+
+    fn damaged(&self, what: &str) -> Error {
+        Error::damaged(&self.file, self.offset, what)
     }
 }
 

@@ -1,16 +1,19 @@
-//! A snapshot: one file with the newest version of each key, and the batches that went on meanwhile. Here is its format;
-//! `write` makes it,
-//! `load` reads it. Knows nothing of where entries come from or go to.
+//! A snapshot: one file with the newest version of each key, and the batches that went on meanwhile. Here is its format,
+//! with that of older versions in `history`; `write` makes it, `load` reads it. Knows nothing of where entries come from or go
+//! to.
 //!
 //! # Source
 //! `docs/FORMAT.md`, "Snapshots".
 
+mod history;
 mod load;
 mod write;
 
 use bytes::{Buf, BufMut, Bytes};
 use kvd_types::{ContentType, Effect, Epoch, Key, Revision};
 
+pub(crate) use history::decode_histories;
+pub use history::{Content, History, Past, Version};
 pub use load::{Chunk, Snapshot};
 pub use write::{SnapshotWriter, Snapshots};
 
@@ -79,6 +82,8 @@ pub(crate) struct Header {
     begin: Revision,
     /// A number that only the file tells.
     secret: u32,
+    /// Of which version of the format its records are.
+    format: u32,
 }
 
 impl Header {
@@ -90,7 +95,7 @@ impl Header {
         let mut bytes = [0; HEADER_BYTES as usize];
         let mut to = &mut bytes[..];
         to.put_slice(MAGIC);
-        to.put_u32_le(crate::FORMAT);
+        to.put_u32_le(self.format);
         to.put_u32_le(self.epoch.0);
         to.put_u64_le(self.begin.0);
         to.put_u32_le(self.secret);
@@ -100,9 +105,10 @@ impl Header {
     }
 
     pub(crate) fn read(file: &dyn DiskFile, name: &str) -> Result<Header, Error> {
-        let bytes: [u8; HEADER_BYTES as usize] = segment::read_header(file, name, MAGIC)?;
+        let (format, bytes): (_, [u8; HEADER_BYTES as usize]) = segment::read_header(file, name, MAGIC)?;
         let mut from = &bytes[12..];
-        Ok(Header { epoch: Epoch(from.get_u32_le()), begin: Revision(from.get_u64_le()), secret: from.get_u32_le() })
+        let (epoch, begin) = (Epoch(from.get_u32_le()), Revision(from.get_u64_le()));
+        Ok(Header { epoch, begin, secret: from.get_u32_le(), format })
     }
 
     /// The file's salt and R0, for who looks at its records.
@@ -114,7 +120,7 @@ impl Header {
 /// The sums at a snapshot's end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sums {
-    /// Keys.
+    /// Keys, those included that only have older versions.
     pub(crate) entries: u64,
     /// Batches of the tail.
     pub(crate) batches: u64,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kvd_types::{Epoch, Revision};
 
-use super::{DRAFT, Entry, HEADER_BYTES, Header, Sums, name, remove_leftover};
+use super::{DRAFT, Entry, HEADER_BYTES, Header, History, Past, Sums, name, remove_leftover};
 use crate::batch::Encoded;
 use crate::disk::{Disk, DiskFile, DiskLock};
 use crate::error::Error;
@@ -46,6 +46,8 @@ pub struct SnapshotWriter {
     /// The first revision in it, of batches.
     first: Revision,
     sums: Sums,
+    /// What goes before the sums, of one with history.
+    past: Past,
     /// It has its name: nothing is to be removed.
     finished: bool,
 }
@@ -67,11 +69,23 @@ impl Snapshots {
     /// # Errors
     /// No room, or what the operating system says.
     pub fn begin(&self, begin: Revision) -> Result<SnapshotWriter, Error> {
+        self.begin_of(begin, crate::FORMAT_PLAIN)
+    }
+
+    /// The same for one with older versions: keys are added by [`add_history`](SnapshotWriter::add_history).
+    ///
+    /// # Errors
+    /// As `begin`.
+    pub fn begin_with_history(&self, begin: Revision) -> Result<SnapshotWriter, Error> {
+        self.begin_of(begin, crate::FORMAT_HISTORY)
+    }
+
+    fn begin_of(&self, begin: Revision, format: u32) -> Result<SnapshotWriter, Error> {
         remove_leftover(&*self.disk)?;
         let file = self.disk.create(DRAFT).map_err(Error::growing("create", DRAFT, HEADER_BYTES))?;
         // Other secrets than those of segments.
         let secret = record::secret(!self.entropy, begin.0);
-        let header = Header { epoch: self.epoch, begin, secret };
+        let header = Header { epoch: self.epoch, begin, secret, format };
         let mut writer = SnapshotWriter {
             disk: Arc::clone(&self.disk),
             _lock: Arc::clone(&self.lock),
@@ -82,6 +96,7 @@ impl Snapshots {
             count: 0,
             first: begin,
             sums: Sums::default(),
+            past: Past::default(),
             finished: false,
         };
         writer.write(&mut [IoSlice::new(&header.to_bytes())])?;
@@ -105,11 +120,42 @@ impl SnapshotWriter {
     ///
     /// # Errors
     /// No room, or what the operating system says: drop it.
+    ///
+    /// # Panics
+    /// In one with older versions.
     pub fn add(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+        assert_eq!(self.keys(), Kind::Entries, "a snapshot has older versions of all keys, or of none");
         entry.encode(&mut self.chunk);
+        self.added()
+    }
+
+    /// Adds a key with its older versions, also one that has no value now. Each key at most once, in any order.
+    ///
+    /// # Errors
+    /// As `add`.
+    ///
+    /// # Panics
+    /// In one without older versions.
+    pub fn add_history(&mut self, history: &History<'_>) -> Result<(), Error> {
+        assert_eq!(self.keys(), Kind::Histories, "a snapshot has older versions of all keys, or of none");
+        history.encode(&mut self.chunk);
+        self.added()
+    }
+
+    /// What a snapshot with older versions says of revisions, at its end.
+    pub fn set_past(&mut self, past: Past) {
+        self.past = past;
+    }
+
+    fn added(&mut self) -> Result<(), Error> {
         self.count += 1;
         self.sums.entries += 1;
-        if self.chunk.len() >= CHUNK_BYTES { self.flush(Kind::Entries) } else { Ok(()) }
+        if self.chunk.len() >= CHUNK_BYTES { self.flush(self.keys()) } else { Ok(()) }
+    }
+
+    /// What its records of keys are.
+    fn keys(&self) -> Kind {
+        if self.header.format == crate::FORMAT_HISTORY { Kind::Histories } else { Kind::Entries }
     }
 
     /// Appends the tail, and gives the snapshot its name. `end` is R1: the newest revision given, loaded after the walk.
@@ -121,19 +167,25 @@ impl SnapshotWriter {
         if durable < end && !planted::is(Bug::SnapshotTooEarly) {
             return Err(Error::NotDurable { end, durable });
         }
-        self.flush(Kind::Entries)?;
+        self.flush(self.keys())?;
         self.first.0 += 1;
         let disk = Arc::clone(&self.disk);
         if !planted::is(Bug::NoTail) {
-            read::between(&*disk, self.header.begin, end, &mut |revision, effects| {
-                let mut batch = Encoded::new(&effects).expect("it was in the journal");
-                batch.stamp(revision);
+            read::between(&*disk, self.header.begin, end, &mut |commit| {
+                let mut batch = Encoded::at(commit.time_ms, &commit.effects).expect("it was in the journal");
+                batch.stamp(commit.revision);
                 batch.parts().for_each(|part| self.chunk.extend_from_slice(part));
                 self.count += 1;
                 self.sums.batches += 1;
                 if self.chunk.len() >= CHUNK_BYTES { self.flush(Kind::Group) } else { Ok(()) }
             })?;
             self.flush(Kind::Group)?;
+        }
+        if self.header.format == crate::FORMAT_HISTORY {
+            let past = self.past.to_bytes();
+            let body_len = u32::try_from(past.len()).expect("few jumps are kept");
+            let count = u32::try_from(self.past.jumps.len()).expect("few jumps are kept");
+            self.record(Head { body_len, count, ..Head::bare(Kind::Past, 0, end, 0) }, &past)?;
         }
         let sums = self.sums.to_bytes();
         let trailer = Head { body_len: sums.len() as u32, ..Head::bare(Kind::Trailer, 0, end, now_ms) };

@@ -215,9 +215,9 @@ fn a_newer_format_is_refused_by_name() {
         store(&disk).snapshot().unwrap();
         let name = disk.names().into_iter().find(|name| name.ends_with(suffix)).unwrap();
         let mut bytes = disk.bytes(&name);
-        bytes[8] = 2;
+        bytes[8] = 3;
         disk.put(&name, bytes);
         let error = Store::open(&disk, options(Policy::Always)).err().unwrap();
-        assert!(matches!(&error, Error::NewerFormat { file, found: 2 } if *file == name), "{error}");
+        assert!(matches!(&error, Error::NewerFormat { file, found: 3 } if *file == name), "{error}");
     }
 }

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod failures;
 mod formats;
+mod history;
 mod planted;
 
 mod real;

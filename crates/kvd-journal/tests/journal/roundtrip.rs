@@ -2,7 +2,7 @@
 //! record by record. And `durable` moves when the policy says so.
 
 use bytes::Bytes;
-use kvd_journal::{Policy, REVISION_JUMP, What, between, inspect};
+use kvd_journal::{Commit, Policy, REVISION_JUMP, What, between, inspect};
 use kvd_testkit::disk::SimDisk;
 use kvd_types::{ContentType, Effect, Reason, Revision};
 use proptest::collection::{btree_map, vec};
@@ -52,7 +52,7 @@ proptest! {
         prop_assert_eq!(&replica.state, &store.replica.state);
         let middle = Revision(committed.len() as u64 / 2);
         let mut found = Vec::new();
-        between(&disk, middle, store.last, &mut |revision, effects| {
+        between(&disk, middle, store.last, &mut |Commit { revision, effects, .. }| {
             found.push((revision, effects));
             Ok(())
         }).unwrap();
@@ -82,7 +82,8 @@ fn every_part_of_a_file_can_be_looked_at() {
     else {
         panic!("{what:?}")
     };
-    assert_eq!((*base, *last, &batches[..]), (Revision(0), Revision(0), &[(revision, vec![put("key", "value")])][..]));
+    let commit = Commit { revision, time_ms: None, effects: vec![put("key", "value")] };
+    assert_eq!((*base, *last, &batches[..]), (Revision(0), Revision(0), &[commit][..]));
     let [
         What::Mark { clean: false, now_ms: 3, .. },
         What::Group { .. },

@@ -51,8 +51,7 @@ impl crash::Workload for Workload {
             error => ended(disk, "resume fails", &error),
         })?;
         oracle.resumed(writer.last()).map_err(Ended::Broken)?;
-        let (last, now_ms) = (writer.last(), writer.now_ms());
-        let mut store = Store { writer, replica, report, last, now_ms };
+        let mut store = Store::of(writer, replica, report);
         for _ in 0..self.steps {
             self.step(&mut store, oracle).map_err(|error| ended(disk, "a step fails", &error))?;
         }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kvd_journal::{
-    Batch, Disk, Encoded, Entry, Error, Options, Policy, Purpose, Recovery, Refused, Replayed, Report, Reservation,
-    Writer,
+    Batch, Commit, Disk, Encoded, Entry, Error, Group, History, Load, Options, Past, Policy, Purpose, Recovery,
+    Refused, Replayed, Report, Reservation, Share, Snapshot, Writer,
 };
+use kvd_testkit::disk::SimDisk;
 use kvd_testkit::durability::{Replica, Version};
 use kvd_types::{Effect, Epoch, Key, Reason, Revision};
 
@@ -30,9 +31,41 @@ pub(crate) fn delete(name: &str) -> Effect<'static> {
 
 /// What a directory holds, without going on in it.
 pub(crate) fn recover<D: Disk + Clone + 'static>(disk: &D, options: Options) -> Result<(Replayed, Replica), Error> {
+    recover_from(Recovery::open(Arc::new(disk.clone()), options)?)
+}
+
+fn recover_from(recovery: Recovery) -> Result<(Replayed, Replica), Error> {
     let mut replica = Replica::default();
-    let replayed = Recovery::open(Arc::new(disk.clone()), options)?.load(&mut replica)?;
+    let replayed = recovery.load(&mut replica)?;
     Ok((replayed, replica))
+}
+
+/// What a directory holds, as commits.
+#[derive(Default)]
+pub(crate) struct Commits {
+    pub(crate) past: Option<Past>,
+    /// Of the snapshot.
+    pub(crate) histories: Vec<History<'static>>,
+    pub(crate) commits: Vec<Commit>,
+}
+
+impl Load for Commits {
+    fn begin(&mut self, _: Epoch, snapshot: Option<&Snapshot>) -> Result<(), Error> {
+        *self = Commits::default();
+        let Some(snapshot) = snapshot else { return Ok(()) };
+        self.past = snapshot.past().cloned();
+        for index in 0..snapshot.chunks_count() {
+            self.histories.extend(snapshot.chunk(index)?.histories()?.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, group: Group, _: Share) -> Result<(), Error> {
+        group.commits(&mut |commit| {
+            self.commits.push(commit);
+            Ok(())
+        })
+    }
 }
 
 pub(crate) struct Store {
@@ -42,15 +75,30 @@ pub(crate) struct Store {
     /// The newest revision given.
     pub(crate) last: Revision,
     pub(crate) now_ms: u64,
+    /// Whether commits have their time.
+    keeps_history: bool,
 }
 
 impl Store {
     pub(crate) fn open<D: Disk + Clone + 'static>(disk: &D, options: Options) -> Result<Store, Error> {
-        let (replayed, replica) = recover(disk, options)?;
+        Store::resume(recover(disk, options)?)
+    }
+
+    /// The same where history is kept.
+    pub(crate) fn open_with_history(disk: &SimDisk, options: Options) -> Result<Store, Error> {
+        let recovery = Recovery::open(Arc::new(disk.clone()), options)?;
+        let store = Store::resume(recover_from(recovery.keep_history())?)?;
+        Ok(Store { keeps_history: true, ..store })
+    }
+
+    fn resume((replayed, replica): (Replayed, Replica)) -> Result<Store, Error> {
         let report = replayed.report().clone();
-        let writer = replayed.resume(0)?;
+        Ok(Store::of(replayed.resume(0)?, replica, report))
+    }
+
+    pub(crate) fn of(writer: Writer, replica: Replica, report: Report) -> Store {
         let (last, now_ms) = (writer.last(), writer.now_ms());
-        Ok(Store { writer, replica, report, last, now_ms })
+        Store { writer, replica, report, last, now_ms, keeps_history: false }
     }
 
     /// Room for a commit, made if need be; `Ok(Err(..))` when it is refused.
@@ -58,7 +106,7 @@ impl Store {
         &mut self,
         effects: &[Effect<'static>],
     ) -> Result<Result<(Encoded, Reservation), Refused>, Error> {
-        let encoded = Encoded::new(effects).unwrap();
+        let encoded = Encoded::at(self.keeps_history.then_some(self.now_ms), effects).unwrap();
         let only_deletes = effects.iter().all(|effect| matches!(effect, Effect::Delete { .. } | Effect::Clear));
         let purpose = if only_deletes { Purpose::Delete } else { Purpose::Write };
         let room = self.writer.room();

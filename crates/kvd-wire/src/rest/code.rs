@@ -41,6 +41,7 @@ codes! {
     MALFORMED_BODY = "malformed-body" BAD_REQUEST "Malformed body";
     UNEXPECTED_BODY = "unexpected-body" BAD_REQUEST "Unexpected body";
     PAGE_LIMIT_EXCEEDED = "limit-exceeded" BAD_REQUEST "Limit exceeded";
+    FUTURE_REVISION = "future-revision" BAD_REQUEST "Revision not given yet";
     UNSUPPORTED = "unsupported" BAD_REQUEST "Not supported";
     CROSS_SITE = "cross-site" FORBIDDEN "Cross-site request";
     NOT_FOUND = "not-found" NOT_FOUND "Not found";
@@ -55,7 +56,9 @@ codes! {
     NOT_AN_INTEGER = "not-an-integer" CONFLICT "Not an integer";
     NOT_A_NUMBER = "not-a-number" CONFLICT "Not a number";
     OVERFLOW = "overflow" CONFLICT "Overflow";
+    HISTORY_OFF = "history-off" CONFLICT "History is off";
     TRANSACTION_ENDED = "transaction-ended" GONE "Transaction ended";
+    VERSION_DROPPED = "version-dropped" GONE "Version dropped";
     SNAPSHOT_TOO_OLD = "snapshot-too-old" GONE "Snapshot too old";
     PRECONDITION_FAILED = "precondition-failed" PRECONDITION_FAILED "Precondition failed";
     LIMIT_EXCEEDED = "limit-exceeded" PAYLOAD_TOO_LARGE "Limit exceeded";

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod code;
 pub mod condition;
 mod head;
+pub mod history;
 mod negotiate;
 mod one_key;
 pub mod path;

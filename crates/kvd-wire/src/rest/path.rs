@@ -48,7 +48,7 @@ pub fn form_for(key: &Key<'_>) -> KeyForm {
     form_after(PATH_PREFIX, BASE64_PREFIX, key)
 }
 
-/// As [`form_for`], for a route that names its verb before the key: `ttl`, `incr`.
+/// As [`form_for`], for a route that names its verb before the key: `ttl`, `incr`, `history`, `rollback`.
 pub fn form_below(verb: &str, key: &Key<'_>) -> KeyForm {
     form_after(&format!("/v1/{verb}/"), &format!("/v1/{verb}64/"), key)
 }

@@ -107,6 +107,18 @@ impl Problem {
         Problem::new(NOT_FOUND, "no such key").with_header(KVD_REVISION, HeaderValue::from(revision.0))
     }
 
+    /// 404 of a key that had no value at this revision.
+    pub(crate) fn missing_then(revision: Revision) -> Problem {
+        Problem::new(NOT_FOUND, format!("the key had no value at revision {revision}"))
+            .with_header(KVD_REVISION, HeaderValue::from(revision.0))
+    }
+
+    /// 404 of a key of which no version is kept; `revision` is the one at which that was so.
+    pub(crate) fn no_history(revision: Revision) -> Problem {
+        Problem::new(NOT_FOUND, "no version of this key is kept: it never had a value, or that was too long ago")
+            .with_header(KVD_REVISION, HeaderValue::from(revision.0))
+    }
+
     /// 405, saying what the route does allow.
     pub(crate) fn method_not_allowed(allowed: &[Method]) -> Problem {
         let list = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");

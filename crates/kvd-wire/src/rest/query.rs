@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kvd_types::{Command, Cursor, Epoch, Key, KeyTooLong, LIST_ITEMS_DEFAULT, List, ListSorted, ListValues, Revision};
 use percent_encoding::{percent_encode, utf8_percent_encode};
 
-use super::code::{BAD_CURSOR, BAD_QUERY, UNSUPPORTED};
+use super::code::{BAD_CURSOR, BAD_QUERY};
 use super::path::{RESERVED, decode_base64url, unescape};
 use super::problem::Problem;
 
@@ -18,8 +18,6 @@ use super::problem::Problem;
 const FIELDS_MAX: usize = 16;
 
 /// Fields of the contract that this version does not have yet.
-const UNBUILT: &[&str] = &["rev"];
-
 /// What a cursor of a sorted list begins with; no other holds it.
 const SORTED_CURSOR: u8 = b'~';
 
@@ -180,9 +178,6 @@ impl<'a> Query<'a> {
     pub(crate) fn finish(self) -> Result<(), Problem> {
         let Some((name, _)) = self.fields.first() else { return Ok(()) };
         let name = lossy(name);
-        if UNBUILT.contains(&name.as_str()) {
-            return Err(Problem::new(UNSUPPORTED, format!("query field `{name}` is not built in this version")));
-        }
         Err(Problem::new(BAD_QUERY, format!("this route has no query field `{name}`")))
     }
 }

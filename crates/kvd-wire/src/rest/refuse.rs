@@ -5,9 +5,9 @@ use kvd_types::{Command, Error, Key, LimitExceeded};
 
 use super::batch::{CHECKS, ELSE, OPS};
 use super::code::{
-    CLOSED, CONFLICT, DISK_FULL, DUPLICATE_KEY, EMPTY_BATCH, JOURNAL_FAILED, MEMORY_FULL, NOT_A_NUMBER, NOT_AN_INTEGER,
-    NOT_FOUND, NOT_IN_TRANSACTION, OPERATION_CONDITION, OUTCOME_UNKNOWN, OVERFLOW, PRECONDITION_FAILED,
-    SCAN_IN_TRANSACTION, SNAPSHOT_TOO_OLD, STALE_CURSOR, TOO_MANY_TRANSACTIONS,
+    CLOSED, CONFLICT, DISK_FULL, DUPLICATE_KEY, EMPTY_BATCH, FUTURE_REVISION, HISTORY_OFF, JOURNAL_FAILED, MEMORY_FULL,
+    NOT_A_NUMBER, NOT_AN_INTEGER, NOT_FOUND, NOT_IN_TRANSACTION, OPERATION_CONDITION, OUTCOME_UNKNOWN, OVERFLOW,
+    PRECONDITION_FAILED, SCAN_IN_TRANSACTION, SNAPSHOT_TOO_OLD, STALE_CURSOR, TOO_MANY_TRANSACTIONS, VERSION_DROPPED,
 };
 use super::problem::{ItemProblem, Problem};
 use super::response::Answer;
@@ -40,6 +40,10 @@ impl Answer {
             Error::LimitExceeded(exceeded) => self.limit_exceeded(command, exceeded),
             Error::StaleCursor => Problem::new(STALE_CURSOR, detail),
             Error::SnapshotTooOld { .. } => Problem::new(SNAPSHOT_TOO_OLD, detail),
+            Error::HistoryOff => Problem::new(HISTORY_OFF, detail),
+            Error::VersionDropped { .. } => Problem::new(VERSION_DROPPED, detail),
+            Error::NoVersion { .. } => Problem::new(NOT_FOUND, detail),
+            Error::FutureRevision { .. } => Problem::new(FUTURE_REVISION, detail),
             Error::Conflict { keys } => {
                 let changed = |key| ItemProblem { key: Some(key), ..ItemProblem::default() };
                 Problem::new(CONFLICT, detail).with_errors(keys.into_iter().map(changed).collect())

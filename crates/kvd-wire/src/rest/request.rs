@@ -1,5 +1,5 @@
 //! A request's head to an [`Operation`]: which route, which key, under which conditions, and how the answer is to look.
-//! Reads no body: what needs one waits as [`Put`], [`Batch`] or [`Begin`] until the session has it.
+//! Reads no body: what needs one waits as [`Put`], [`Batch`], [`Rollback`] or [`Begin`] until the session has it.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
@@ -7,10 +7,12 @@ use kvd_types::{Command, Condition, ContentType, Delete, Key, Limit, Limits, Set
 
 use super::batch::{self, Bounds, Format, Verb};
 use super::code::{
-    BAD_HEADER, BAD_KEY, NO_SUCH_ROUTE, UNEXPECTED_BODY, UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE, UNSUPPORTED_ROUTE,
+    BAD_HEADER, BAD_KEY, BAD_QUERY, NO_SUCH_ROUTE, UNEXPECTED_BODY, UNSUPPORTED, UNSUPPORTED_MEDIA_TYPE,
+    UNSUPPORTED_ROUTE,
 };
 use super::condition::{self, if_range_tag};
 use super::head::Head;
+use super::history::Rollback;
 use super::negotiate::{answer_format, body_format};
 use super::one_key;
 use super::path::{BASE64_PREFIX, BadKey, PATH_PREFIX, decode, decode_base64url, key_below};
@@ -41,6 +43,8 @@ pub enum Operation<'a> {
     Put(Put<'a>),
     /// A batch; the body says what of.
     Batch(Batch),
+    /// A rollback of one key; the body says to which revision.
+    Rollback(Rollback<'a>),
     /// `DELETE /v1/keys?prefix=`: all keys that begin so.
     DeletePrefix(Key<'a>),
     /// `POST /v1/tx`; the body says in which mode.
@@ -68,7 +72,7 @@ impl Operation<'_> {
     pub fn body_limit(&self) -> Option<Limit> {
         match self {
             Operation::Put(_) => Some(Limit::ValueBytes),
-            Operation::Batch(_) | Operation::Begin(_) => Some(Limit::BatchBytes),
+            Operation::Batch(_) | Operation::Rollback(_) | Operation::Begin(_) => Some(Limit::BatchBytes),
             _ => None,
         }
     }
@@ -145,6 +149,19 @@ pub fn parse<'a>(method: &Method, uri: &'a Uri, headers: &HeaderMap, limits: &Li
     let mut answer = Answer { head: *method == Method::HEAD, ..Answer::default() };
     let operation = match route {
         Route::Key(key) => single(method, in_url(key)?, head, &mut query, &mut answer)?,
+        Route::History(key) => {
+            answer.format = answer_format(headers, Format::Json)?;
+            Operation::Run(Command::History { key: in_url(key)? })
+        }
+        Route::Rollback(key) => {
+            if head.content_encoding.is_some() {
+                return Err(content_encoding());
+            }
+            let format = body_format(head.content_type)?;
+            answer.format = answer_format(headers, format)?;
+            let condition = condition::of_write(head.if_match, head.if_none_match)?;
+            Operation::Rollback(Rollback::new(in_url(key)?, condition, format))
+        }
         Route::Ttl(key) => {
             answer.format = answer_format(headers, Format::Json)?;
             expiry(method, in_url(key)?, head, &mut query, &mut answer)?
@@ -197,6 +214,9 @@ pub fn parse<'a>(method: &Method, uri: &'a Uri, headers: &HeaderMap, limits: &Li
         Route::Readyz => Operation::Readyz,
     };
     query.finish()?;
+    if transaction.is_some() && matches!(operation, Operation::Run(Command::GetAt { .. })) {
+        return Err(Problem::new(BAD_QUERY, "`rev` is read outside of transactions; leave it or Kvd-Tx out"));
+    }
     Ok(Request { operation, answer, transaction })
 }
 
@@ -207,6 +227,8 @@ enum Route<'a> {
     Ttl(Result<Key<'a>, BadKey>),
     /// As above.
     Increment(Result<Key<'a>, BadKey>),
+    History(Result<Key<'a>, BadKey>),
+    Rollback(Result<Key<'a>, BadKey>),
     List,
     Batch(Verb),
     Begin,
@@ -223,17 +245,7 @@ enum Route<'a> {
 }
 
 /// Routes of the contract that this version does not have yet; one that ends with a slash stands for all below it.
-const UNBUILT: &[&str] = &[
-    "/v1/history/",
-    "/v1/history64/",
-    "/v1/rollback/",
-    "/v1/rollback64/",
-    "/v1/export",
-    "/v1/import",
-    "/v1/admin/",
-    "/metrics",
-    "/openapi.json",
-];
+const UNBUILT: &[&str] = &["/v1/export", "/v1/import", "/v1/admin/", "/metrics", "/openapi.json"];
 
 impl<'a> Route<'a> {
     fn of(path: &'a str) -> Result<Self, Problem> {
@@ -242,6 +254,12 @@ impl<'a> Route<'a> {
         }
         if let Some(raw) = path.strip_prefix(BASE64_PREFIX) {
             return Ok(Route::Key(decode_base64url(raw)));
+        }
+        if let Some(key) = key_below(path, "history") {
+            return Ok(Route::History(key));
+        }
+        if let Some(key) = key_below(path, "rollback") {
+            return Ok(Route::Rollback(key));
         }
         if let Some(key) = key_below(path, "ttl") {
             return Ok(Route::Ttl(key));
@@ -276,12 +294,17 @@ impl<'a> Route<'a> {
         let allowed: &[Method] = match self {
             Route::Key(_) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
             Route::Ttl(_) => &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE],
-            Route::Increment(_) | Route::Batch(_) | Route::Begin | Route::Commit(_) | Route::Snapshot => {
-                &[Method::POST]
-            }
+            Route::Increment(_)
+            | Route::Rollback(_)
+            | Route::Batch(_)
+            | Route::Begin
+            | Route::Commit(_)
+            | Route::Snapshot => &[Method::POST],
             Route::Transaction(_) => &[Method::DELETE],
             Route::List => &[Method::GET, Method::HEAD, Method::DELETE],
-            Route::Watch | Route::Stats | Route::Info | Route::Healthz | Route::Readyz => &[Method::GET, Method::HEAD],
+            Route::History(_) | Route::Watch | Route::Stats | Route::Info | Route::Healthz | Route::Readyz => {
+                &[Method::GET, Method::HEAD]
+            }
         };
         if allowed.contains(method) { Ok(()) } else { Err(Problem::method_not_allowed(allowed)) }
     }
@@ -289,7 +312,7 @@ impl<'a> Route<'a> {
     fn takes_body(&self, method: &Method) -> bool {
         match self {
             Route::Key(_) => method == Method::PUT,
-            Route::Batch(_) | Route::Begin => true,
+            Route::Batch(_) | Route::Rollback(_) | Route::Begin => true,
             _ => false,
         }
     }
@@ -346,7 +369,10 @@ fn single<'a>(
         }
         _ => {
             answer.read = read(head, method);
-            Ok(Operation::Run(Command::Get { key }))
+            Ok(Operation::Run(match query.take_revision("rev")? {
+                Some(revision) => Command::GetAt { key, revision },
+                None => Command::Get { key },
+            }))
         }
     }
 }

@@ -14,8 +14,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use kvd_types::{Command, ContentType, Entry, Epoch, Etag, ItemFailure, Modify, Reply, Revision, Rule, Transaction};
 
 use super::batch::{
-    BeginAnswer, CommitAnswer, DeletePrefixAnswer, Format, IncrementAnswer, InfoAnswer, ListAnswer, Message,
-    MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, OpResult, StatsAnswer, TransactionAnswer, TtlAnswer,
+    BeginAnswer, CommitAnswer, DeletePrefixAnswer, Format, HistoryAnswer, IncrementAnswer, InfoAnswer, ListAnswer,
+    Message, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, OpResult, SetItem, StatsAnswer, TransactionAnswer,
+    TtlAnswer,
 };
 use super::code::PRECONDITION_FAILED;
 use super::condition::TagList;
@@ -102,6 +103,11 @@ impl Answer {
     /// of the value.
     pub fn respond(&self, store: Store, command: &Command<'_>, reply: Reply) -> Result<Response<Bytes>, Problem> {
         match (reply, command) {
+            // What is left of an old version's time to live is nothing of now.
+            (Reply::Got { entry: Some(entry), .. }, Command::GetAt { .. }) => {
+                self.value(store, Entry { expires_at_ms: None, ..entry })
+            }
+            (Reply::Got { entry: None, .. }, Command::GetAt { revision, .. }) => Err(Problem::missing_then(*revision)),
             (Reply::Got { entry: Some(entry), .. }, Command::Peek { key }) => {
                 Ok(self.message(entry.revision, &TtlAnswer::new(store, key, &entry)))
             }
@@ -130,6 +136,16 @@ impl Answer {
             (Reply::Page(page), Command::List(list)) => {
                 Ok(self.message(page.revision, &ListAnswer::new(store, list.values, page)))
             }
+            (Reply::History { revision, versions }, _) if versions.is_empty() => Err(Problem::no_history(revision)),
+            (Reply::History { revision, versions }, Command::History { key }) => {
+                Ok(self.message(revision, &HistoryAnswer { key: key.borrow(), items: versions }))
+            }
+            (Reply::RolledBack { revision }, Command::Rollback(rollback)) => {
+                let etag = Etag { epoch: store.epoch, revision };
+                let mut response = self.message(revision, &SetItem { key: rollback.key.borrow(), etag });
+                response.headers_mut().insert(ETAG, quoted(etag));
+                Ok(response)
+            }
             (Reply::SortedPage(page), Command::ListSorted(list)) => {
                 let revision = page.revision;
                 let answer = ListAnswer::sorted(store, list.values, list.delimiter.is_some(), page);
@@ -151,7 +167,9 @@ impl Answer {
                 | Reply::Transferred { .. }
                 | Reply::Transaction { .. }
                 | Reply::Page(_)
-                | Reply::SortedPage(_),
+                | Reply::SortedPage(_)
+                | Reply::History { .. }
+                | Reply::RolledBack { .. },
                 _,
             ) => Err(Problem::internal()),
         }

@@ -310,8 +310,8 @@ fn info_tells_version_and_limits() {
         r#""batch_items_max":3,"transaction_ops_max":11,"batch_bytes_max":4,"inbound_bytes_max":5,"header_bytes_max":6,"#,
         r#""url_bytes_max":65534,"connections_max":7,"transactions_max":12,"transactions_bytes_max":13,"#,
         r#""list_items_default":1000,"list_items_max":10000,"transaction_idle_timeout_ms":14,"transaction_age_max_ms":15,"#,
-        r#""header_timeout_ms":8,"body_idle_timeout_ms":9000,"keep_alive_timeout_ms":10000,"memory_bytes_max":null,"#,
-        r#""memory_policy":null},"default_ttl_ms":16,"#,
+        r#""header_timeout_ms":8,"body_idle_timeout_ms":9000,"keep_alive_timeout_ms":10000,"history_versions":0,"#,
+        r#""memory_bytes_max":null,"memory_policy":null},"default_ttl_ms":16,"#,
         r#""features":["cbor"],"uptime_s":60}"#,
     );
     assert_eq!(report("GET /v1/info", &[]).body(), expected);

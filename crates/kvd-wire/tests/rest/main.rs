@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod batches;
 mod conditions;
+mod history;
 mod hostile;
 mod keys;
 mod lists;

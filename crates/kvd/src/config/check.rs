@@ -12,6 +12,9 @@ use super::{ConfigError, Layers};
 /// More threads than any machine this version is meant for; a number above is a typing mistake.
 const WORKERS_MAX: usize = 1024;
 
+/// Every write walks over the versions of its key; who wants more of them wants a log.
+const HISTORY_VERSIONS_MAX: usize = 1_000;
+
 /// The HTTP parser's smallest buffer.
 const HEADER_BYTES_MIN: usize = 8 << 10;
 
@@ -59,6 +62,7 @@ fn check_counts(settings: &Settings) -> Result<(), Problem> {
         ("limits.transactions_max", limits.transactions_max, 1, usize::MAX),
         ("limits.header_bytes_max", limits.header_bytes_max, HEADER_BYTES_MIN, usize::MAX),
         ("limits.connections_max", limits.connections_max, 1, usize::MAX),
+        ("history.versions", settings.history.versions, 0, HISTORY_VERSIONS_MAX),
         ("watch.retain_bytes", settings.watch.retain_bytes, WATCH_BYTES_MIN, usize::MAX),
         ("storage.snapshot_journal_bytes", settings.storage.snapshot_journal_bytes, SNAPSHOT_BYTES_MIN, usize::MAX),
     ];

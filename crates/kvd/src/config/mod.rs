@@ -27,7 +27,9 @@ use toml::Value;
 
 pub(crate) use layer::{Layers, known_keys};
 use settings::Storage;
-pub(crate) use settings::{Fsync, LISTEN_DEFAULT, Log, LogFormat, LogLevel, Memory, MemoryPolicy, RESP_DEFAULT};
+pub(crate) use settings::{
+    Fsync, History, LISTEN_DEFAULT, Log, LogFormat, LogLevel, Memory, MemoryPolicy, RESP_DEFAULT,
+};
 
 /// The settings in effect, checked.
 #[derive(Clone, Debug)]
@@ -50,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// How data is kept there; none for a store that never touches the disk.
     pub(crate) durability: Option<Durability>,
+    /// What is kept of the past of keys.
+    pub(crate) history: History,
     /// How much memory is used, and what happens when that is not enough.
     pub(crate) memory: Memory,
     /// Bytes of the newest commits that are kept for who watches.
@@ -147,6 +151,7 @@ pub(crate) fn load(command_line: &CommandLine<'_>) -> Result<Loaded, ConfigError
             snapshot_journal_bytes: settings.storage.snapshot_journal_bytes as u64,
             snapshot_interval: settings.storage.snapshot_interval,
         }),
+        history: settings.history,
         memory: settings.memory,
         watch_bytes: settings.watch.retain_bytes as u64,
         log: settings.log,

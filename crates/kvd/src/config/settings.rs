@@ -25,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) resp: Resp,
     pub(crate) http: Http,
     pub(crate) storage: Storage,
+    pub(crate) history: History,
     pub(crate) memory: Memory,
     pub(crate) watch: Watch,
     pub(crate) expiry: Expiry,
@@ -86,6 +87,18 @@ pub(crate) struct Storage {
     pub(crate) snapshot_interval: Duration,
     /// Whether the user asked for a store that never touches the disk.
     pub(crate) in_memory: bool,
+}
+
+/// The `[history]` table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct History {
+    /// Older versions kept of each key; 0 for none.
+    #[serde(deserialize_with = "units::count")]
+    pub(crate) versions: usize,
+    /// The history of a deleted key is kept until so many keys were deleted after it.
+    #[serde(deserialize_with = "units::count")]
+    pub(crate) deleted_keys: usize,
 }
 
 /// The `[watch]` table.
@@ -234,6 +247,12 @@ impl Default for Storage {
             snapshot_interval: Duration::from_secs(60 * 60),
             in_memory: false,
         }
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        History { versions: 0, deleted_keys: 100_000 }
     }
 }
 

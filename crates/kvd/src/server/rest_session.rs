@@ -105,6 +105,10 @@ impl Session {
                 let (items, _reserved) = body::read(body, Limit::BatchBytes, &shared.limits, &shared.inbound).await?;
                 self.executor.run_batch(batch, items, answer, transaction).await
             }
+            Operation::Rollback(rollback) => {
+                let (to, _reserved) = body::read(body, Limit::BatchBytes, &shared.limits, &shared.inbound).await?;
+                self.executor.run(rollback.command(&to)?, answer, None).await
+            }
             Operation::Begin(begin) => {
                 let (mode, _reserved) = body::read(body, Limit::BatchBytes, &shared.limits, &shared.inbound).await?;
                 self.executor.begin(begin, mode, answer).await

@@ -1,5 +1,6 @@
 //! What the server says of itself: the contents of /v1/stats and /v1/info, gathered from the engine and the process.
 
+use std::borrow::Cow;
 use std::fs;
 
 use kvd_engine::{Engine, MemoryPolicy};
@@ -90,16 +91,22 @@ pub(super) fn info(shared: &Shared, engine: &Engine) -> InfoAnswer {
         epoch: engine.epoch().to_string(),
         revision: engine.revision().0,
         limits: InfoLimits {
+            history_versions: engine.history_versions() as u64,
             memory_bytes_max: limit.map(|(max, _)| max),
             memory_policy: limit.map(|(_, policy)| policy_name(policy).into()),
             ..InfoLimits::from(&shared.limits)
         },
         default_ttl_ms: shared.default_ttl_ms,
-        features: ["batch", "cbor", "conditions", "list", "range", "transactions", "ttl", "watch"]
-            .map(Into::into)
-            .into(),
+        features: features(engine),
         uptime_s: shared.started.elapsed().as_secs(),
     }
+}
+
+/// What this server can do, as it is configured.
+fn features(engine: &Engine) -> Vec<Cow<'static, str>> {
+    let history = (engine.history_versions() > 0).then_some("history");
+    let always = ["batch", "cbor", "conditions", "list", "range", "transactions", "ttl", "watch"];
+    always.into_iter().chain(history).map(Cow::Borrowed).collect()
 }
 
 /// The process's resident set, where the system tells it (Linux).

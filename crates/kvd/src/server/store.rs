@@ -54,6 +54,8 @@ pub(super) fn open(config: &Config, shared: &Shared, show: &(dyn Fn(&str) + Sync
         epoch,
         hash_key: [random()?, random()?],
         limits: config.limits.clone(),
+        history: config.history.versions,
+        history_deleted_max: config.history.deleted_keys,
         memory_bytes_max: config.memory.max.map_or(u64::MAX, |max| max as u64),
         memory_policy: match config.memory.policy {
             MemoryPolicy::Reject => kvd_engine::MemoryPolicy::Reject,

@@ -10,6 +10,7 @@ mod deleting;
 mod expiry;
 mod folders;
 mod histories;
+mod history;
 mod hostile;
 mod keys;
 mod memory;

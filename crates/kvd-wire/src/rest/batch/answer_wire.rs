@@ -206,6 +206,17 @@ impl Message for GetItem<'_> {
     }
 }
 
+/// One key that was written, by itself: the answer to a rollback.
+impl Message for SetItem<'_> {
+    fn encode(&self, format: Format, _base64: bool) -> Vec<u8> {
+        encode(format, &ItemWire::of_set(self, format))
+    }
+
+    fn decode(format: Format, body: &[u8]) -> Result<Self, InvalidMessage> {
+        decode::<ItemWire<'_>>(format, body)?.into_set()
+    }
+}
+
 impl Message for ListItem {
     fn encode(&self, format: Format, base64: bool) -> Vec<u8> {
         encode(format, &ItemWire::of_list(self, format, base64))

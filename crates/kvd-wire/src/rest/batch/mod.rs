@@ -7,6 +7,7 @@
 //! | `transaction` | those of `/v1/txn` and `/v1/tx` |
 //! | `answer`, `answer_wire` | what batches and lists answer |
 //! | `transaction_answer` | what transactions, and the single keys that have documents, answer |
+//! | `history` | what `/v1/history` answers, and `/v1/rollback` takes |
 //! | `commit` | what one event of `/v1/watch` holds |
 //! | `report` | `/v1/stats` and `/v1/info` |
 //! | `refusal` | problems |
@@ -21,6 +22,7 @@ mod cbor;
 mod codec;
 mod commit;
 mod field;
+mod history;
 mod item;
 mod refusal;
 mod report;
@@ -33,6 +35,7 @@ pub use answer::{
 };
 pub use codec::InvalidMessage;
 pub use commit::{WatchCommit, WatchEvent, WatchLagged};
+pub use history::{HistoryAnswer, encode_rollback};
 pub use report::{DurabilityStats, InfoAnswer, InfoLimits, MemoryStats, OperationStats, StatsAnswer, WatchStats};
 pub use request::{BatchRequest, NoBatchForm, encode_request};
 pub use transaction::encode_begin;
@@ -42,6 +45,7 @@ pub use transaction_answer::{
 
 pub(super) use codec::encode;
 pub(super) use commit::EventWire;
+pub(super) use history::decode_rollback;
 pub(super) use refusal::encode_problem;
 pub(super) use request::{Bounds, Verb, decode_request};
 pub(super) use transaction::{CHECKS, ELSE, OPS, decode_begin};

@@ -82,7 +82,7 @@ pub struct MemoryStats {
     pub limit: Option<u64>,
     /// The index.
     pub index: u64,
-    /// Versions kept for history.
+    /// Versions beside the newest: kept as history, or for who reads them.
     pub history: u64,
     /// Removed, waiting for their last reader.
     pub retired: u64,
@@ -154,6 +154,9 @@ pub struct InfoLimits {
     pub header_timeout_ms: u64,
     pub body_idle_timeout_ms: u64,
     pub keep_alive_timeout_ms: u64,
+    /// Older versions kept of each key: `history.versions`, 0 where there is no history.
+    #[serde(default)]
+    pub history_versions: u64,
     /// Most bytes of memory; null without a limit.
     pub memory_bytes_max: Option<u64>,
     /// What happens to a write that needs more: `reject` or `evict`; null without a limit.
@@ -181,6 +184,7 @@ impl From<&Limits> for InfoLimits {
             header_timeout_ms: limits.header_timeout.as_millis() as u64,
             body_idle_timeout_ms: limits.body_idle_timeout.as_millis() as u64,
             keep_alive_timeout_ms: limits.keep_alive_timeout.as_millis() as u64,
+            history_versions: 0,
             memory_bytes_max: None,
             memory_policy: None,
         }

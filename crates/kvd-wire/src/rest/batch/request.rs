@@ -36,8 +36,8 @@ pub struct BatchRequest {
     pub body: Vec<u8>,
 }
 
-/// The command has no batch form: a list, an absolute expiry, or a condition that only headers can express (several tags, or none
-/// of some).
+/// The command has no batch form: a list, anything about old versions, an absolute expiry, or a condition that only headers can
+/// express (several tags, or none of some).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this command can't be written as a batch")]
 pub struct NoBatchForm;
@@ -67,6 +67,9 @@ pub fn encode_request(command: &Command<'_>, format: Format) -> Result<BatchRequ
         | Command::Transfer(_)
         | Command::List(_)
         | Command::ListSorted(_)
+        | Command::GetAt { .. }
+        | Command::History { .. }
+        | Command::Rollback(_)
         | Command::Clear => return Err(NoBatchForm),
     };
     Ok(BatchRequest { path, body })
