@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kvd_types::{Delete, Revision, Set};
 use kvd_wire::rest::batch::{
-    BeginAnswer, DeletePrefixAnswer, IncrementAnswer, InfoAnswer, ItemMeta, ListAnswer, MultiDeleteAnswer,
-    MultiGetAnswer, MultiSetAnswer, StatsAnswer, TransactionAnswer, TtlAnswer,
+    BeginAnswer, DeletePrefixAnswer, HistoryAnswer, IncrementAnswer, InfoAnswer, ItemMeta, ListAnswer,
+    MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, SetItem, StatsAnswer, TransactionAnswer, TtlAnswer,
 };
 use kvd_wire::rest::transaction::Mode;
 use tokio::runtime::Runtime;
@@ -123,6 +123,21 @@ impl Client {
     /// See [`crate::Client::persist`].
     pub fn persist(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
         self.runtime.block_on(self.client.persist(key))
+    }
+
+    /// See [`crate::Client::get_at`].
+    pub fn get_at(&self, key: impl AsRef<[u8]>, revision: Revision) -> Result<Option<Value>, Error> {
+        self.runtime.block_on(self.client.get_at(key, revision))
+    }
+
+    /// See [`crate::Client::history`].
+    pub fn history(&self, key: impl AsRef<[u8]>) -> Result<Option<HistoryAnswer<'static>>, Error> {
+        self.runtime.block_on(self.client.history(key))
+    }
+
+    /// See [`crate::Client::rollback`].
+    pub fn rollback(&self, key: impl AsRef<[u8]>, to: Revision) -> Result<SetItem<'static>, Error> {
+        self.runtime.block_on(self.client.rollback(key, to))
     }
 
     /// See [`crate::Client::transaction`].

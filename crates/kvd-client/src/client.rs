@@ -1,5 +1,5 @@
 //! The async client: its address and timeouts, and a method for each thing a server does with values, keys and itself; what else
-//! it does stands in `modify`, `txn`, `tx` and `watch`. Requests are made in `request` and `verbs`, answers read in
+//! it does stands in `modify`, `txn`, `tx`, `versions` and `watch`. Requests are made in `request` and `verbs`, answers read in
 //! `answer`, and carried by `transport`.
 
 use std::sync::Arc;

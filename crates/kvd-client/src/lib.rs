@@ -70,6 +70,7 @@
 //! | read, decide, write | [`update`](Client::update); to read alone, of one revision, [`view`](Client::view) |
 //! | follow changes | [`watch`](Client::watch) |
 //! | walk over keys | [`pages`](Client::pages) |
+//! | see and bring back old versions | [`history`](Client::history), [`get_at`](Client::get_at), [`rollback`](Client::rollback) |
 //!
 //! `examples/tour.rs` is more of it as a program.
 //!
@@ -96,6 +97,7 @@ mod transport;
 mod tx;
 mod txn;
 mod verbs;
+mod versions;
 mod watch;
 
 pub use bytes::Bytes;
@@ -103,13 +105,13 @@ pub use client::{Builder, Client, Deleted, ListOptions, Pages, Value, Written};
 pub use error::{Cause, Error};
 pub use http::StatusCode;
 pub use kvd_types::{
-    Command, Condition, ContentType, Delete, Epoch, Etag, InvalidContentType, Key, KeyTooLong, ListValues, Modify,
-    Revision, Rule, Set, Ttl,
+    Command, Condition, ContentType, Delete, Epoch, Etag, HistoryItem, InvalidContentType, Key, KeyTooLong, ListValues,
+    Modify, Revision, Rule, Set, Ttl,
 };
 pub use kvd_wire::rest::batch::{
-    BeginAnswer, DeletePrefixAnswer, DurabilityStats, Found, GetItem, IncrementAnswer, InfoAnswer, InfoLimits,
-    ItemMeta, ListAnswer, ListItem, MemoryStats, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer, OpResult,
-    OperationStats, SetItem, StatsAnswer, TransactionAnswer, TtlAnswer, WatchCommit, WatchEvent, WatchLagged,
+    BeginAnswer, DeletePrefixAnswer, DurabilityStats, Found, GetItem, HistoryAnswer, IncrementAnswer, InfoAnswer,
+    InfoLimits, ItemMeta, ListAnswer, ListItem, MemoryStats, MultiDeleteAnswer, MultiGetAnswer, MultiSetAnswer,
+    OpResult, OperationStats, SetItem, StatsAnswer, TransactionAnswer, TtlAnswer, WatchCommit, WatchEvent, WatchLagged,
 };
 pub use kvd_wire::rest::problem::{ItemProblem, LimitHit, Problem};
 pub use kvd_wire::rest::transaction::Mode;

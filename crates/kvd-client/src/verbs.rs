@@ -4,7 +4,7 @@
 use http::header::ACCEPT;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use kvd_types::{Command, Condition, ExpiryCondition, Key, Modify, Revision, Rule, Ttl};
-use kvd_wire::rest::batch::encode_begin;
+use kvd_wire::rest::batch::{encode_begin, encode_rollback};
 use kvd_wire::rest::path::{self, KeyForm};
 use kvd_wire::rest::transaction::{self, Mode, TransactionId};
 use kvd_wire::rest::ttl;
@@ -41,6 +41,24 @@ pub(crate) fn expire(key: Key<'_>, ttl: Ttl) -> Result<OneKey, Error> {
         Some(request) => Ok(OneKey::Direct(request)),
         None => modify(key, Rule::Expire { ttl, only: ExpiryCondition::Always }).map(OneKey::Batch),
     }
+}
+
+/// What a key held at a revision.
+pub(crate) fn get_at(key: &Key<'_>, revision: Revision) -> Result<Outgoing, Error> {
+    on_key(Method::GET, path::form_for(key), &format!("?rev={revision}")).ok_or_else(|| fits_no_url(key))
+}
+
+/// The versions of a key.
+pub(crate) fn history(key: &Key<'_>) -> Result<Outgoing, Error> {
+    on_key(Method::GET, path::form_below("history", key), "").ok_or_else(|| fits_no_url(key))
+}
+
+/// An old version of a key to become its newest.
+pub(crate) fn rollback(key: &Key<'_>, to: Revision) -> Result<Outgoing, Error> {
+    let (KeyForm::Path(url) | KeyForm::Base64(url)) = path::form_below("rollback", key) else {
+        return Err(fits_no_url(key));
+    };
+    Ok(post(url_of(url), encode_rollback(to, BATCH_FORMAT), true))
 }
 
 /// A transaction to begin. Nothing of the data changes by that.

@@ -30,6 +30,16 @@ pub(crate) struct Keys {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Get {
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+
+    /// What the keys held at this revision, where the server keeps versions
+    #[arg(long, value_name = "REVISION", value_parser = revision)]
+    pub(crate) rev: Option<u64>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Delete {
     #[command(flatten)]
     pub(crate) keys: Keys,
@@ -74,6 +84,16 @@ pub(crate) struct Append {
 pub(crate) struct Expire {
     #[command(flatten)]
     pub(crate) words: ExpireWords,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    #[command(flatten)]
+    pub(crate) words: OneKeyWords,
+
+    /// The revision whose value is wanted back; `kvcli history` lists them
+    #[arg(long, value_name = "REVISION", value_parser = revision)]
+    pub(crate) to: u64,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ mod arguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use arguments::{
-    Append, Condition, Delete, Expire, FileFormat, Incr, Keys, List, OneKey, Pairs, Set, Tx, Txn, Watch,
+    Append, Condition, Delete, Expire, FileFormat, Get, Incr, Keys, List, OneKey, Pairs, Rollback, Set, Tx, Txn, Watch,
 };
 
 /// Set, get and delete keys of a kvd server.
@@ -95,8 +95,9 @@ Examples:
   kvcli get user:1
   kvcli get key1,key2,key3
   kvcli get -k 'a,b=c' > value.bin
+  kvcli get config --rev 41                  as it was then
   kvcli list -0 | xargs -0 -n 1000 kvcli get -o ndjson --")]
-    Get(Keys),
+    Get(Get),
 
     /// Give keys a value, all of them or none
     ///
@@ -206,6 +207,22 @@ Examples:
   kvcli head user:1
   kvcli head -k a/b --json")]
     Head(OneKey),
+
+    /// List the versions that the server keeps of a key, newest first
+    #[command(after_help = "\
+Examples:
+  kvcli history config
+  kvcli get config --rev 41
+  kvcli rollback config --to 41
+
+The server keeps versions when it is started with --history N.")]
+    History(OneKey),
+
+    /// Make what a key held at a revision its newest version
+    #[command(after_help = "\
+Examples:
+  kvcli rollback config --to 41")]
+    Rollback(Rollback),
 
     /// Carry out a script of operations, all of them or none
     ///
@@ -336,7 +353,7 @@ mod tests {
         assert_eq!(set.pairs.words.0[1], Word { form: Form::Pairs, text: b"-".to_vec() });
         let line = [&b"kvcli"[..], b"get", b"a\xff", b"-k", b"\xfe"].map(|word| OsString::from_vec(word.to_vec()));
         let Command::Get(keys) = Cli::try_parse_from(line).unwrap().command else { panic!("not a get") };
-        let texts: Vec<_> = keys.words.0.iter().map(|word| &word.text[..]).collect();
+        let texts: Vec<_> = keys.keys.words.0.iter().map(|word| &word.text[..]).collect();
         assert_eq!(texts, [b"a\xff".as_slice(), b"\xfe"]);
     }
 
@@ -369,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_revision_is_refused_in_our_own_words() {
-        for line in ["set a=1 --if-revision x", "watch --from 1.5"] {
+        for line in ["set a=1 --if-revision x", "get a --rev -1", "watch --from 1.5", "rollback a --to e1b2c3d4-41"] {
             let error = parse(line).unwrap_err().to_string();
             assert!(error.contains("a revision is a whole number") || error.contains("unexpected argument"), "{error}");
             assert!(!error.contains("invalid digit"), "{error}");
@@ -399,7 +416,7 @@ mod tests {
             let error = parse(line).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ArgumentConflict, "{line}");
         }
-        for line in ["set --from f", "set --format tsv", "get -0 a"] {
+        for line in ["set --from f", "set --format tsv", "get -0 a", "rollback k"] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::MissingRequiredArgument, "{line}");
         }

@@ -20,7 +20,7 @@ fn named<'e>(event: &'e WatchEvent<'_>) -> (&'static str, Option<&'e Key<'e>>) {
 }
 
 /// Why a key has no value any more, in the word that the REST interface has for it.
-fn gone(reason: Reason) -> &'static str {
+pub(crate) fn gone(reason: Reason) -> &'static str {
     match reason {
         Reason::Asked => "delete",
         Reason::Expired => "expire",

@@ -14,6 +14,7 @@ use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentLineStyle, LineStyle, Table, TableStyle};
 
+use changes::gone;
 pub(crate) use changes::{change_columns, change_lines, change_raw, change_tsv};
 pub(crate) use json::{document, item_without_value, items_without_values, key_with};
 pub(crate) use keys::{
@@ -21,7 +22,7 @@ pub(crate) use keys::{
     key_raw, key_tsv,
 };
 pub(crate) use report::{Group, dotted, duration_ms, groups, head, info, rows, stats};
-pub(crate) use results::{results_raw, results_table, results_tsv};
+pub(crate) use results::{history_table, history_tsv, results_raw, results_table, results_tsv};
 use values::preview;
 pub(crate) use values::{hexdump, is_text, pair_table, pair_tsv};
 

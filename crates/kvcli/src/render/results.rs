@@ -1,11 +1,12 @@
-//! What the operations of a transaction came to; for people in columns, for programs between tabs.
+//! What the operations of a transaction came to, and the versions of a key: for people in columns, for programs between tabs.
 
 use std::io::{self, Write};
+use std::time::{Duration, UNIX_EPOCH};
 
 use comfy_table::{Cell, ContentArrangement, Row};
-use kvd_client::{Key, OpResult};
+use kvd_client::{HistoryAnswer, HistoryItem, Key, OpResult};
 
-use super::{duration_ms, preview, table};
+use super::{duration_ms, gone, preview, table};
 use crate::escape::escape;
 
 /// The word of an operation, its key, and what it came to as programs read it; none for a key that is missing.
@@ -74,9 +75,35 @@ pub(crate) fn results_table(out: &mut impl Write, width: Option<u16>, results: &
     writeln!(out, "{}", table.trim_fmt())
 }
 
+/// The word for what a version is.
+fn version(item: &HistoryItem) -> &'static str {
+    item.gone.map_or("set", gone)
+}
+
+/// Revision, operation, size and time of each version, between tabs, newest first.
+pub(crate) fn history_tsv(out: &mut impl Write, history: &HistoryAnswer<'_>) -> io::Result<()> {
+    history.items.iter().try_for_each(|item| {
+        let time = item.time_ms.map_or("none".to_owned(), |ms| ms.to_string());
+        writeln!(out, "{}\t{}\t{}\t{time}", item.revision, version(item), item.size)
+    })
+}
+
+/// The same for people.
+pub(crate) fn history_table(out: &mut impl Write, history: &HistoryAnswer<'_>) -> io::Result<()> {
+    let mut table = table(["revision", "what", "size", "when"]);
+    for item in &history.items {
+        let time = item.time_ms.map(|ms| UNIX_EPOCH + Duration::from_millis(ms));
+        let time = time.map_or("unknown".to_owned(), |time| humantime::format_rfc3339_seconds(time).to_string());
+        let size = if item.gone.is_none() { item.size.to_string() } else { String::new() };
+        table.add_row([item.revision.to_string(), version(item).to_owned(), size, time]);
+    }
+    writeln!(out, "{}", table.trim_fmt())
+}
+
 #[cfg(test)]
 mod tests {
     use kvd_client::{Epoch, Etag, Found, GetItem, IncrementAnswer, ItemMeta, Revision, SetItem};
+    use kvd_types::Reason;
 
     use super::*;
 
@@ -123,5 +150,16 @@ mod tests {
         ] {
             assert!(table.contains(line), "{line:?} is not in\n{table}");
         }
+    }
+
+    #[test]
+    fn versions_come_newest_first() {
+        let item = |revision, gone, size, time_ms| HistoryItem { revision: Revision(revision), gone, size, time_ms };
+        let items = vec![item(58, Some(Reason::Asked), 0, Some(1_763_841_600_123)), item(57, None, 5, None)];
+        let history = HistoryAnswer { key: key("a"), items };
+        assert_eq!(shown(|out| history_tsv(out, &history)), "58\tdelete\t0\t1763841600123\n57\tset\t5\tnone\n");
+        let table = shown(|out| history_table(out, &history));
+        assert!(table.contains(" 58        delete        2025-11-22T20:00:00Z"), "{table}");
+        assert!(table.contains(" 57        set     5     unknown"), "{table}");
     }
 }

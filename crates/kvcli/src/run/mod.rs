@@ -6,6 +6,7 @@
 //! | `read` | get, exists, head, list |
 //! | `write` | set, delete |
 //! | `modify` | incr, append, ttl, expire, persist |
+//! | `versions` | history, rollback |
 //! | `transact` | txn, tx |
 //! | `watch` | watch |
 //! | `server` | stats, info, ping, snapshot |
@@ -14,6 +15,7 @@ mod modify;
 mod read;
 mod server;
 mod transact;
+mod versions;
 mod watch;
 mod write;
 
@@ -35,8 +37,8 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<Exit, Failure> {
     let connect = || Connection::find(&cli.global);
     let exit = match &cli.command {
         Command::Get(arguments) => {
-            let keys = input::keys(arguments)?;
-            read::get(&connect()?, output, &keys)?
+            let keys = input::keys(&arguments.keys)?;
+            read::get(&connect()?, output, &keys, arguments.rev)?
         }
         Command::Set(arguments) => {
             let sets = input::pairs(arguments)?;
@@ -88,6 +90,14 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<Exit, Failure> {
         Command::Head(arguments) => {
             let key = input::one_key(&arguments.words.0)?;
             read::head(&connect()?, output, key)?
+        }
+        Command::History(arguments) => {
+            let key = input::one_key(&arguments.words.0)?;
+            versions::history(&connect()?, output, &key)?
+        }
+        Command::Rollback(arguments) => {
+            let key = input::one_key(&arguments.words.0)?;
+            versions::rollback(&connect()?, output, &key, arguments.to)?
         }
         Command::Txn(arguments) => {
             let script = input::script(&arguments.file)?;

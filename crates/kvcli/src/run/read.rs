@@ -2,22 +2,56 @@
 
 use std::io::Write as _;
 
-use kvd_client::{Key, ListAnswer, ListOptions, ListValues, MultiGetAnswer};
+use kvd_client::{Found, GetItem, Key, ListAnswer, ListOptions, ListValues, MultiGetAnswer, Revision};
 use kvd_wire::rest::batch::{Format, Message};
 
 use super::{Connection, nothing_to_do, print_document, report_missing};
 use crate::exit::{Exit, Failure};
 use crate::render::{self, Output, View};
 
-pub(super) fn get(client: &Connection, output: &mut Output, keys: &[Key<'_>]) -> Result<Exit, Failure> {
+pub(super) fn get(
+    client: &Connection,
+    output: &mut Output,
+    keys: &[Key<'_>],
+    rev: Option<u64>,
+) -> Result<Exit, Failure> {
+    let rev = rev.map(Revision);
+    if rev.is_some() {
+        client.outside("a look at an old version")?;
+    }
     match (keys, output.view) {
         ([], _) => nothing_to_do(output),
-        ([key], View::Human | View::Piped | View::Raw) => match client.get(key)? {
-            Some(value) => print_value(output, &value.bytes),
-            None => report_missing(output, &[key]),
-        },
-        _ => print_many(output, &client.get_many(keys)?),
+        ([key], View::Human | View::Piped | View::Raw) => {
+            let value = match rev {
+                Some(rev) => client.get_at(key, rev)?,
+                None => client.get(key)?,
+            };
+            match value {
+                Some(value) => print_value(output, &value.bytes),
+                None => report_missing(output, &[key]),
+            }
+        }
+        _ => {
+            let answer = match rev {
+                Some(rev) => get_many_at(client, keys, rev)?,
+                None => client.get_many(keys)?,
+            };
+            print_many(output, &answer)
+        }
     }
+}
+
+/// What was is asked for key by key: it changes no more.
+fn get_many_at<'k>(
+    client: &Connection,
+    keys: &'k [Key<'k>],
+    revision: Revision,
+) -> Result<MultiGetAnswer<'k>, Failure> {
+    let item = |key: &'k Key<'k>| {
+        let value = client.get_at(key, revision)?;
+        Ok(GetItem { key: key.borrow(), found: value.map(|value| Found { meta: value.meta, value: value.bytes }) })
+    };
+    Ok(MultiGetAnswer { revision, items: keys.iter().map(item).collect::<Result<_, Failure>>()? })
 }
 
 /// The values of keys, of which some may be missing.

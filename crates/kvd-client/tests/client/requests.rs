@@ -106,6 +106,9 @@ async fn each_verb_has_its_request() {
     assert_eq!(line!(c => c.expire("a", std::time::Duration::from_secs(30))), "PUT /v1/ttl/a?ttl=30000ms");
     assert_eq!(line!(c => c.expire("a", std::time::Duration::ZERO)), "PUT /v1/ttl/a?ttl=1ms");
     assert_eq!(line!(c => c.persist("a")), "PUT /v1/ttl/a?ttl=none");
+    assert_eq!(line!(c => c.get_at("a", Revision(41))), "GET /v1/keys/a?rev=41");
+    assert_eq!(line!(c => c.history("")), "GET /v1/history64/-");
+    assert_eq!(line!(c => c.rollback("a", Revision(41))), "POST /v1/rollback/a");
     assert_eq!(line!(c => c.delete_prefix("a/")), "DELETE /v1/keys?prefix=a%2F");
     assert_eq!(line!(c => c.delete_all()), "DELETE /v1/keys?all=true");
     assert_eq!(line!(c => c.transaction(&kvd_client::Txn::new().get("a"))), "POST /v1/txn");
@@ -113,7 +116,7 @@ async fn each_verb_has_its_request() {
     assert_eq!(line!(c => c.increment(vec![b'k'; 60_000], 1)), "POST /v1/txn");
     assert_eq!(line!(c => c.persist(vec![b'k'; 60_000])), "POST /v1/txn");
     let client = Client::new("http://127.0.0.1:1").unwrap();
-    assert!(matches!(client.ttl(&long).await, Err(kvd_client::Error::KeyFitsNoUrl { key_bytes: 60_000 })));
+    assert!(matches!(client.history(&long).await, Err(kvd_client::Error::KeyFitsNoUrl { key_bytes: 60_000 })));
     assert!(matches!(client.delete_prefix("").await, Err(kvd_client::Error::EmptyPrefix)));
 }
 
