@@ -112,9 +112,12 @@ impl Server {
     /// `kvd serve` once more on its data directory, where it is expected not to start.
     ///
     /// # Panics
-    /// When it can't be run.
+    /// When it can't be run, or serves.
     pub fn failing_start(&self) -> Output {
-        serve(self.dir.path(), &self.launch).output().expect("kvd can be run")
+        let mut command = serve(self.dir.path(), &self.launch);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kvd can be run");
+        wait_for_exit(&mut child);
+        child.wait_with_output().expect("what it said can be read")
     }
 
     /// The address where it serves REST.

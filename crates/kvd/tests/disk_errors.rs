@@ -117,11 +117,11 @@ fn a_file_of_a_newer_format_is_named_and_left_alone() {
         let path = files(&server.data_dir()).into_keys().find(is_wanted).unwrap();
         let whole = fs::read(&path).unwrap();
         let mut newer = whole.clone();
-        newer[8] = 2;
+        newer[8] = 3;
         fs::write(&path, newer).unwrap();
         let left = files(&server.data_dir());
         let name = path.file_name().unwrap().to_str().unwrap();
-        let says = format!("{name} has format 2, this kvd reads up to 1: start it with the newer kvd that wrote it");
+        let says = format!("{name} has format 3, this kvd reads up to 2: start it with the newer kvd that wrote it");
         for output in [server.failing_start(), kvd(&server, "check")] {
             let error = failure(output);
             assert!(error.contains(&says), "{error}");

@@ -94,7 +94,7 @@ fn well_formed_nonsense_is_answered_with_what_is_wrong() {
         ("BREW /v1/stats", b"", 405),
         ("GET /v1/mget", b"", 405),
         ("GET /v1/keys/a?what=1", b"", 400),
-        ("GET /v1/keys/a?rev=1", b"", 400),
+        ("GET /v1/keys/a?rev=1", b"", 409),
         ("GET /v1/keys?limit=0", b"", 400),
         ("GET /v1/keys?limit=10001", b"", 400),
         ("GET /v1/keys?limit=x", b"", 400),
