@@ -136,6 +136,8 @@ fn hint(error: &Error) -> Option<&'static str> {
         }
         _ if error.is_conflict() => Some("begin the transaction again, and do the same in it"),
         Error::BadAnswer { .. } => Some("is it kvd that listens there?"),
+        // What is to be done about it stands in the message; to try again alone helps nobody.
+        _ if error.code() == Some("memory-full") => None,
         _ if error.is_retryable() => Some("try again"),
         _ => None,
     }
