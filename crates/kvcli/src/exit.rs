@@ -131,9 +131,13 @@ fn hint(error: &Error) -> Option<&'static str> {
         _ if error.code() == Some("history-off") => {
             Some("start the server with --history N, which keeps N older versions")
         }
-        _ if error.code() == Some("transaction-ended") => Some("begin another one: export KVD_TX=$(kvcli tx begin)"),
+        _ if error.code() == Some("transaction-ended") => {
+            Some("begin another one: export KVD_TX=$(kvcli tx begin), or unset KVD_TX to do without")
+        }
         _ if error.is_conflict() => Some("begin the transaction again, and do the same in it"),
         Error::BadAnswer { .. } => Some("is it kvd that listens there?"),
+        // What is to be done about it stands in the message; to try again alone helps nobody.
+        _ if error.code() == Some("memory-full") => None,
         _ if error.is_retryable() => Some("try again"),
         _ => None,
     }

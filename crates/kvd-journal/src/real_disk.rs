@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FallocateFlags;
@@ -58,7 +58,10 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().create_new(true).read(true).write(true).open(self.path.join(name))?;
+        let mut options = OpenOptions::new();
+        // All data is in it, and a directory that was there before may be open to others.
+        options.create_new(true).read(true).write(true).mode(0o600);
+        let file = options.open(self.path.join(name))?;
         Ok(Box::new(RealFile(file)))
     }
 
@@ -170,6 +173,15 @@ mod tests {
         disk.truncate("b", 4).unwrap();
         assert_eq!(file.read_at(2, &mut bytes).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(disk.list().unwrap(), ["b"]);
+    }
+
+    #[test]
+    fn files_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let _file = RealDisk::new(dir.path()).create("a").unwrap();
+        let mode = dir.path().join("a").metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
     }
 
     #[test]

@@ -28,6 +28,9 @@ const EXIT_CONFIG: u8 = 2;
 fn main() -> ExitCode {
     let outcome = run(Flags::parse().command);
     outcome.unwrap_or_else(|error| {
+        if is_broken_pipe(&error) {
+            return ExitCode::SUCCESS;
+        }
         report(&error);
         if error.is::<ConfigError>() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
     })
@@ -59,6 +62,11 @@ fn check(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     }
     say("ok")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether who reads our output has seen enough of it, as `head` does.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// One line to standard output.

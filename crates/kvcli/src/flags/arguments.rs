@@ -175,7 +175,7 @@ pub(crate) struct Pairs {
     pub(crate) words: PairWords,
 
     /// The values go by themselves after this: 500ms, 30s, 5m, 12h, 7d; `keep` leaves each its expiry, `none` gives none
-    #[arg(long, value_name = "DURATION", value_parser = ttl::parse)]
+    #[arg(long, value_name = "DURATION", value_parser = ttl::parse, allow_hyphen_values = true)]
     pub(crate) ttl: Option<Ttl>,
 
     #[command(flatten)]

@@ -255,7 +255,8 @@ Examples:
   export KVD_TX=$(kvcli tx begin)
   balance=$(kvcli get balance)
   kvcli set balance=$((balance - 10))
-  kvcli tx commit")]
+  kvcli tx commit
+  unset KVD_TX")]
     Tx {
         #[command(subcommand)]
         command: Tx,

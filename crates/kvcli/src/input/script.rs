@@ -280,6 +280,7 @@ mod tests {
             ("set a=1,a=2", "f:1: the key `a` is given two values"),
             ("set 'a=1", "f:1: a quote is not closed, or the line ends in a backslash"),
             ("set a=1 --ttl 30", "f:1: invalid value '30' for '--ttl <DURATION>': a time to live is"),
+            ("set a=1 --ttl -1s", "f:1: invalid value '-1s' for '--ttl <DURATION>': a time to live is"),
             ("get", "f:1: no key is named"),
             ("incr n x", "f:1: `x` is no number to add"),
             ("expire a", "f:1: expire takes one key and one duration"),
