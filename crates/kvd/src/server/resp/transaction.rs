@@ -134,10 +134,11 @@ impl<'s> Connection<'s> {
     }
 
     pub(super) fn discard(&mut self) {
-        match self.end_transaction() {
-            Some(_) => self.ok(),
-            None => self.refuse(error::DISCARD_WITHOUT_MULTI),
+        if self.queue.is_none() {
+            return self.refuse(error::DISCARD_WITHOUT_MULTI);
         }
+        self.end_transaction();
+        self.ok();
     }
 
     /// Forgets all that a connection remembers between requests.
@@ -197,8 +198,12 @@ impl<'s> Connection<'s> {
 
     /// Runs what was queued as one transaction.
     pub(super) async fn exec(&mut self) {
+        // What is watched outlasts a misplaced EXEC.
+        if self.queue.is_none() {
+            return self.refuse(error::EXEC_WITHOUT_MULTI);
+        }
         let checks = self.watched.take();
-        let Some(queue) = self.end_transaction() else { return self.refuse(error::EXEC_WITHOUT_MULTI) };
+        let Some(queue) = self.end_transaction() else { unreachable!("asked for just now") };
         if queue.is_spoilt {
             return self.refuse(error::EXEC_ABORT);
         }
