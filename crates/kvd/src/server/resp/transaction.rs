@@ -213,13 +213,19 @@ impl<'s> Connection<'s> {
         let mut elements = Vec::with_capacity(queue.records.len());
         for (record, request) in queue.records.iter().zip(queue.requests.iter()) {
             elements.push(match record.plan(&request) {
-                Ok(Plan::Data(Commands::One(command), shape)) => {
-                    commands.push(command);
-                    Element::Data(shape)
-                }
-                Ok(Plan::Data(Commands::Several(several), shape)) => {
-                    commands.extend(several);
-                    Element::Data(shape)
+                Ok(Plan::Data(planned, shape)) => {
+                    let planned = match planned {
+                        Commands::One(command) => vec![command],
+                        Commands::Several(several) => several,
+                    };
+                    // One above a limit is refused by itself, as one that fails: the store would refuse all of them.
+                    match planned.iter().try_for_each(|command| session.shared.limits.check(command)) {
+                        Ok(()) => {
+                            commands.extend(planned);
+                            Element::Data(shape)
+                        }
+                        Err(error) => Element::Refused(refusal(&Error::LimitExceeded(error))),
+                    }
                 }
                 Ok(Plan::Action(action)) => Element::Action(action),
                 Err(refusal) => Element::Refused(refusal),
