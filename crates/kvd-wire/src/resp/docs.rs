@@ -33,7 +33,7 @@ pub fn info(output: &mut Output, names: Option<&[&[u8]]>) {
     for name in names {
         match named(name) {
             Some(record) => one_info(output, record),
-            None => output.null_array(),
+            None => output.null(),
         }
     }
 }

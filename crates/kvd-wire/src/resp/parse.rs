@@ -23,6 +23,9 @@ pub const LARGE_BYTES: usize = 16 << 10;
 /// Memory for a large argument, in bytes, before anything of it has come.
 const FIRST_BYTES: usize = 64 << 10;
 
+/// The same before this much of it has come: the system may back all of a large area's first pages, of 2 MiB, at the first byte.
+const SECOND_BYTES: usize = 512 << 10;
+
 /// Most arguments of a request, as in Redis.
 const ARGUMENTS_MAX: usize = 1 << 20;
 
@@ -75,10 +78,11 @@ pub struct Parser {
     ends: Vec<usize>,
 }
 
-/// How many bytes a large argument of `len` bytes can take now. Only when something of it has come is there memory for all of it.
+/// How many bytes a large argument of `len` bytes can take now. Only when much of it has come is there memory for all of it.
 fn room(large: &mut Vec<u8>, len: usize) -> usize {
     if large.len() == large.capacity() && large.len() < len {
-        large.reserve_exact(len - large.len());
+        let wanted = if large.len() < SECOND_BYTES { len.min(SECOND_BYTES) } else { len };
+        large.reserve_exact(wanted - large.len());
     }
     large.capacity().min(len) - large.len()
 }

@@ -134,10 +134,11 @@ impl<'s> Connection<'s> {
     }
 
     pub(super) fn discard(&mut self) {
-        match self.end_transaction() {
-            Some(_) => self.ok(),
-            None => self.refuse(error::DISCARD_WITHOUT_MULTI),
+        if self.queue.is_none() {
+            return self.refuse(error::DISCARD_WITHOUT_MULTI);
         }
+        self.end_transaction();
+        self.ok();
     }
 
     /// Forgets all that a connection remembers between requests.
@@ -197,8 +198,12 @@ impl<'s> Connection<'s> {
 
     /// Runs what was queued as one transaction.
     pub(super) async fn exec(&mut self) {
+        // What is watched outlasts a misplaced EXEC.
+        if self.queue.is_none() {
+            return self.refuse(error::EXEC_WITHOUT_MULTI);
+        }
         let checks = self.watched.take();
-        let Some(queue) = self.end_transaction() else { return self.refuse(error::EXEC_WITHOUT_MULTI) };
+        let Some(queue) = self.end_transaction() else { unreachable!("asked for just now") };
         if queue.is_spoilt {
             return self.refuse(error::EXEC_ABORT);
         }
@@ -208,13 +213,19 @@ impl<'s> Connection<'s> {
         let mut elements = Vec::with_capacity(queue.records.len());
         for (record, request) in queue.records.iter().zip(queue.requests.iter()) {
             elements.push(match record.plan(&request) {
-                Ok(Plan::Data(Commands::One(command), shape)) => {
-                    commands.push(command);
-                    Element::Data(shape)
-                }
-                Ok(Plan::Data(Commands::Several(several), shape)) => {
-                    commands.extend(several);
-                    Element::Data(shape)
+                Ok(Plan::Data(planned, shape)) => {
+                    let planned = match planned {
+                        Commands::One(command) => vec![command],
+                        Commands::Several(several) => several,
+                    };
+                    // One above a limit is refused by itself, as one that fails: the store would refuse all of them.
+                    match planned.iter().try_for_each(|command| session.shared.limits.check(command)) {
+                        Ok(()) => {
+                            commands.extend(planned);
+                            Element::Data(shape)
+                        }
+                        Err(error) => Element::Refused(refusal(&Error::LimitExceeded(error))),
+                    }
                 }
                 Ok(Plan::Action(action)) => Element::Action(action),
                 Err(refusal) => Element::Refused(refusal),
