@@ -153,7 +153,10 @@ impl Engine {
 
     /// An empty store that is to be loaded, and will have so many keys at least.
     pub(crate) fn to_load(config: Config, keys: u64) -> Engine {
-        Engine::with(config, Some(keys))
+        let engine = Engine::with(config, Some(keys));
+        // Nobody reads until it is resumed: all is visible, so that what history lets go of goes.
+        engine.0.sequence.resume(Revision(u64::MAX), 0);
+        engine
     }
 
     fn with(config: Config, to_load: Option<u64>) -> Engine {

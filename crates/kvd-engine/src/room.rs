@@ -117,8 +117,21 @@ pub(crate) fn check_loading(store: &Store, worker: &mut Worker) -> Result<(), Jo
         return Ok(());
     }
     loop {
-        let checked = check_loaded(Memory::of(store, &mut worker.reader).used, max);
-        if checked.is_ok() || !clean_up(store, worker) {
+        let memory = Memory::of(store, &mut worker.reader);
+        let checked = check_loaded(memory.used, max);
+        if checked.is_ok() {
+            return checked;
+        }
+        if clean_up(store, worker) {
+            continue;
+        }
+        if check_loaded(memory.used - memory.retired, max).is_ok() {
+            // A thread that loads beside this one holds its pin for a few keys: it is about to go on.
+            yield_now();
+            continue;
+        }
+        // As for a write: the past of what is deleted goes first, and may all be there again, out of the journal.
+        if !history::forget_some(store, worker) {
             return checked;
         }
     }

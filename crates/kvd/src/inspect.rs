@@ -22,10 +22,10 @@ const SHOWN_BYTES: usize = 64;
 pub(crate) fn check(dir: &Path) -> anyhow::Result<ExitCode> {
     let mut found = Found::default();
     let (epoch, report) = kvd_journal::check(Arc::new(open(dir)?), &mut found)?;
-    let Found { puts, deletes } = found;
+    let Found { keys, puts, deletes } = found;
     say(&format!("epoch      {epoch}"))?;
     match report.snapshot {
-        Some(revision) => say(&format!("snapshot   revision {revision}, {} keys", report.snapshot_entries))?,
+        Some(revision) => say(&format!("snapshot   revision {revision}, {keys} keys"))?,
         None => say("snapshot   none")?,
     }
     for (file, what) in &report.snapshots_damaged {
@@ -49,6 +49,8 @@ pub(crate) fn check(dir: &Path) -> anyhow::Result<ExitCode> {
 /// What would be loaded: all of it is read and decoded, and counted.
 #[derive(Default)]
 struct Found {
+    /// Of the snapshot, without those that are deleted and have older versions.
+    keys: u64,
     /// After the snapshot's entries.
     puts: u64,
     /// Clears are among them.
@@ -60,7 +62,7 @@ impl Load for Found {
         *self = Found::default();
         let Some(snapshot) = snapshot else { return Ok(()) };
         (0..snapshot.chunks_count())
-            .try_for_each(|index| snapshot.chunk(index)?.entries().try_for_each(|entry| entry.map(drop)))
+            .try_for_each(|index| snapshot.chunk(index)?.entries().try_for_each(|entry| entry.map(|_| self.keys += 1)))
     }
 
     fn group(&mut self, group: Group, _: Share) -> Result<(), Error> {

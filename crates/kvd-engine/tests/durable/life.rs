@@ -154,7 +154,7 @@ impl crash::Workload for Workload {
         oracle.recovered(report.last, &state).map_err(Ended::Broken)?;
         let config = Config { history: self.history, ..Config::default() };
         let (engine, found) =
-            open_with(config, disk, self.options, 1).map_err(|error| ended("the start fails", error))?;
+            open_with(config, disk, self.options, 3).map_err(|error| ended("the start fails", error))?;
         if found != report {
             return broken(format!("a start finds {found:?}, not {report:?}"));
         }

@@ -258,3 +258,40 @@ fn a_snapshot_under_load_and_its_journal_bring_back_the_past() {
         engine.finish(10_000).unwrap();
     }
 }
+
+#[test]
+fn a_past_that_memory_was_short_for_does_not_stop_the_start() {
+    let config = |history_deleted_max, memory_bytes_max| Config {
+        history: 1,
+        history_deleted_max,
+        memory_bytes_max,
+        ..Config::default()
+    };
+    // Forgotten for want of memory; forgotten because it was so long ago.
+    for history_deleted_max in [100_000, 10] {
+        for has_snapshot in [false, true] {
+            let disk = SimDisk::new();
+            let config = || config(history_deleted_max, 1 << 20);
+            let (engine, _) = open_with(config(), &disk, options(Policy::Off), 1).unwrap();
+            let mut worker = engine.worker();
+            for number in 0..1_000_u64 {
+                let key = || Key::new(number.to_le_bytes().to_vec()).unwrap();
+                engine.execute(&mut worker, &Command::Set(Set::new(key(), vec![1; 4_000]))).unwrap();
+                engine.execute(&mut worker, &Command::Delete(Delete::new(key()))).unwrap();
+                if number == 500 && has_snapshot {
+                    snapshot(&engine, &mut worker);
+                }
+            }
+            stop(engine, worker);
+            for threads in [1, 3] {
+                let disk = disk.fork();
+                let (engine, _) = open_with(config(), &disk, options(Policy::Off), threads).unwrap();
+                let totals = engine.stats().totals;
+                assert!(totals.keys == 0 && totals.memory_bytes() <= (1 << 20) + (1 << 17), "{totals:?}");
+                let mut worker = engine.worker();
+                let newest = Key::new(999_u64.to_le_bytes().to_vec()).unwrap();
+                assert_eq!(versions(&engine, &mut worker, &newest).len(), 2, "the newest deletions are remembered");
+            }
+        }
+    }
+}

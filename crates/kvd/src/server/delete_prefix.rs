@@ -17,22 +17,23 @@ pub(super) struct Deletion {
     pub(super) revision: Revision,
     /// What the answer waits for.
     pub(super) position: Revision,
+    /// Why not all of them did. To be told when what went is there to stay: it says how many.
+    pub(super) failure: Option<Problem>,
 }
 
-/// Deletes all keys that begin with `prefix`. Long work, for a thread that serves no one.
-///
-/// # Errors
-/// The store takes no more deletes. Those before it are done; the problem says how many.
-pub(super) fn delete_prefix(engine: &Engine, prefix: &Key<'_>, answer: &Answer) -> Result<Deletion, Problem> {
+/// Deletes all keys that begin with `prefix`, or those before the store took no more deletes. Long work, for a thread that serves
+/// no one.
+pub(super) fn delete_prefix(engine: &Engine, prefix: &Key<'_>, answer: &Answer) -> Deletion {
     let mut worker = engine.worker();
     let mut done = Deletion::default();
     loop {
         match walk(engine, &mut worker, prefix, &mut done) {
-            Ok(()) => return Ok(done),
+            Ok(()) => return done,
             // Its keys were put into another order: those that are left are found from the begin.
             Err(Error::StaleCursor) => {}
             Err(error) => {
-                return Err(answer.refuse_whole(error).after(&format!("{} keys were deleted", done.deleted)));
+                done.failure = Some(answer.refuse_whole(error).after(&format!("{} keys were deleted", done.deleted)));
+                return done;
             }
         }
     }

@@ -100,9 +100,12 @@ impl Executor {
     pub(super) async fn delete_prefix(&self, prefix: Key<'_>, answer: Answer) -> Result<Response<Bytes>, Problem> {
         let engine = self.engine()?;
         let (on_thread, prefix, refusing) = (engine.clone(), prefix.into_owned(), answer.clone());
-        let deletion = beside(move || delete_prefix(&on_thread, &prefix, &refusing)).await?;
+        let deletion = beside(move || Ok(delete_prefix(&on_thread, &prefix, &refusing))).await?;
         reach(engine, deletion.position).await?;
-        Ok(answer.deleted_all(deletion.revision, deletion.deleted))
+        match deletion.failure {
+            Some(problem) => Err(problem),
+            None => Ok(answer.deleted_all(deletion.revision, deletion.deleted)),
+        }
     }
 
     /// Opens a transaction.
