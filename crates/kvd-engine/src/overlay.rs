@@ -255,9 +255,10 @@ fn modify(keys: &mut impl Overlay, store: &Store, modify: &Modify<'_>) -> Result
         Outcome::Value(value) => {
             Write::Put { value, content_type: before.and_then(|entry| entry.content_type), ttl: Ttl::Keep }
         }
-        Outcome::Expiry(expires_at_ms) => {
+        Outcome::Expiry(_) => {
             let entry = before.expect("only what is there has an expiry");
-            let ttl = expires_at_ms.map_or(Ttl::None, Ttl::At);
+            let Rule::Expire { ttl, .. } = modify.rule else { unreachable!("no other rule changes an expiry") };
+            // As it was asked for: a time to live counts from the commit, which may come much later.
             Write::Put { value: entry.value, content_type: entry.content_type, ttl }
         }
         Outcome::Delete => Write::Delete,

@@ -179,6 +179,16 @@ impl Update {
         self.point.pinned.revision
     }
 
+    /// How many keys it remembers: those that it has read, and those that it is to write.
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The lengths of these keys and of the values that it is to write, together.
+    pub fn bytes(&self) -> usize {
+        self.memory.bytes
+    }
+
     /// What the answer to its begin must wait for: it reads the newest commits, and a power cut can take them back.
     pub fn position(&self) -> Revision {
         if planted::is_at_disk(Bug::BeginAtOnce) { Revision(0) } else { self.revision() }

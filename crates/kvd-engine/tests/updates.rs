@@ -195,3 +195,21 @@ fn a_commit_keeps_no_version_for_itself() {
     assert_eq!(view.get(&engine, &mut worker, &key("k1")).unwrap().unwrap().revision, revision);
     assert!(engine.stats().totals.history_bytes > 0);
 }
+
+#[test]
+fn a_time_to_live_counts_from_the_commit_whichever_way_it_is_given() {
+    let (engine, mut worker) = open(Limits::DEFAULT);
+    engine.tick(1_000);
+    engine.execute(&mut worker, &Command::Set(Set::new(key("k"), "v"))).unwrap();
+    let mut update = engine.update().unwrap();
+    let rule = Rule::Expire { ttl: Ttl::Ms(50), only: ExpiryCondition::Always };
+    let expire = Command::Modify(Modify { key: key("k"), rule, condition: Condition::Always });
+    update.execute(&engine, &mut worker, &expire).unwrap();
+    update.execute(&engine, &mut worker, &Command::Set(set("set", Ttl::Ms(50)))).unwrap();
+    engine.tick(2_000);
+    update.commit(&engine, &mut worker).unwrap();
+    for name in ["k", "set"] {
+        let found = engine.get_with(&mut worker, name.as_bytes(), |found| found.map(|found| found.expires_at_ms()));
+        assert_eq!(found, Some(Some(2_050)), "{name}");
+    }
+}

@@ -58,7 +58,7 @@ enum Slot {
 struct Open {
     kind: Kind,
     begun: Instant,
-    /// What it remembers, as an estimate.
+    /// What it remembers, in bytes.
     bytes: usize,
 }
 
@@ -96,7 +96,7 @@ pub(super) struct Lease {
     id: TransactionId,
     /// None once it has ended.
     open: Option<Open>,
-    /// What it remembers, as an estimate.
+    /// What it remembers, in bytes, with what the request may add.
     bytes: usize,
 }
 
@@ -333,6 +333,14 @@ impl Kind {
             Kind::ReadWrite(update) => update.revision(),
         }
     }
+
+    /// What it remembers, in bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Kind::ReadOnly(_) => OVERHEAD_BYTES,
+            Kind::ReadWrite(update) => OVERHEAD_BYTES + update.bytes() + update.keys() * OVERHEAD_BYTES,
+        }
+    }
 }
 
 impl Drop for Lease {
@@ -340,7 +348,10 @@ impl Drop for Lease {
         let mut table = self.transactions.table();
         match self.open.take() {
             Some(open) => {
-                table.open.insert(self.id, Slot::Idle { open, since: Instant::now() });
+                // What was made room for may be more or less than is remembered in the end.
+                let bytes = open.kind.bytes();
+                table.bytes = table.bytes - self.bytes + bytes;
+                table.open.insert(self.id, Slot::Idle { open: Open { bytes, ..open }, since: Instant::now() });
             }
             None => {
                 table.open.remove(&self.id);

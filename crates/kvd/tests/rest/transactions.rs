@@ -225,18 +225,27 @@ fn their_number_and_their_memory_are_bounded() {
     assert_eq!(first.roll_back().status, 204);
     begin(server.address(), "read-write");
 
-    let bounds = ["limits.value_bytes_max=1000", "limits.batch_bytes_max=1000", "limits.transactions_bytes_max=3000"];
+    let bounds = ["limits.value_bytes_max=1000", "limits.batch_bytes_max=1000", "limits.transactions_bytes_max=2500"];
     let server = Server::start_with(&bounds.map(|bound| ["--set", bound]).concat());
     let (one, two) = (begin(server.address(), "read-write"), begin(server.address(), "read-write"));
     assert_eq!(one.ask("PUT /v1/keys/a", &[b'x'; 900]).status, 201);
-    assert_eq!(one.ask("PUT /v1/keys/b", &[b'x'; 900]).status, 413, "one alone is bounded as a batch is");
+    assert_eq!(one.ask("PUT /v1/keys/b", &[b'x'; 200]).status, 413, "one alone is bounded as a batch is");
     let refused = two.ask("PUT /v1/keys/c", &[b'x'; 900]);
     let problem: serde_json::Value = serde_json::from_slice(&refused.body).unwrap();
     assert_eq!(status_and_code(&refused), (429, "too-many-transactions".to_owned()), "{problem}");
-    assert_eq!((&problem["limit_name"], &problem["limit"]), (&"transactions_bytes_max".into(), &3000.into()));
+    assert_eq!((&problem["limit_name"], &problem["limit"]), (&"transactions_bytes_max".into(), &2500.into()));
     assert_eq!(one.commit().status, 200);
     assert_eq!(two.ask("PUT /v1/keys/c", &[b'x'; 900]).status, 201, "the other one is gone");
     assert_eq!(two.commit().status, 200);
+
+    // What is remembered counts, not how often it was asked for; and with an expiry its value is to be written.
+    let (one, two) = (begin(server.address(), "read-write"), begin(server.address(), "read-write"));
+    for _ in 0..20 {
+        assert_eq!(one.ask("GET /v1/keys/a", b"").status, 200);
+    }
+    assert_eq!(one.ask("PUT /v1/ttl/a?ttl=1h", b"").status, 204);
+    assert_eq!(two.ask("PUT /v1/keys/c", &[b'x'; 900]).status, 429);
+    assert_eq!(two.ask("GET /v1/keys/c", b"").status, 200);
 }
 
 #[test]
