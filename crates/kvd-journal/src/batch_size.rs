@@ -64,7 +64,7 @@ impl BatchSize {
         BatchSize(self.0.saturating_add(TIME_BYTES))
     }
 
-    /// Whether [`Encoded::new`] takes it.
+    /// Whether [`Encoded::new`](crate::Encoded::new) takes it.
     ///
     /// # Errors
     /// [`TooLarge`] otherwise.

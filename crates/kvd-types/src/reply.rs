@@ -1,4 +1,4 @@
-//! What the client is told when a command was carried out. Refusals are [`Error`](crate::Error)s.
+//! What the client is told when a command was carried out. Refusals are [`Error`]s.
 
 use bytes::Bytes;
 
