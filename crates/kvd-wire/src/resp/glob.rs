@@ -6,8 +6,8 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     matches_while(pattern, text, || true).expect("nobody breaks it off")
 }
 
-/// The same where that may take long: `goes_on` is asked before it begins, and again each time that it has gone over the pattern at
-/// most once. None when the answer was no.
+/// The same where that may take long: `goes_on` is asked before it begins, and again each time that it has gone over the pattern
+/// at most once. None when the answer was no.
 pub fn matches_while(pattern: &[u8], text: &[u8], goes_on: impl Fn() -> bool) -> Option<bool> {
     if !goes_on() {
         return None;

@@ -162,7 +162,7 @@ pub(super) fn client_list<'r>(_: &'static Record, request: &Request<'r>) -> Buil
         }
         len if len > 3 && is(request.get(2), "id") => {
             let ids = (3..len).map(|at| {
-                let id = number::integer(request.get(at)).filter(|id| *id > 0);
+                let id = number::integer(request.get(at));
                 id.ok_or_else(|| error::Refusal::from("ERR Invalid client ID"))
             });
             action(Action::ClientList(Some(ids.collect::<Result<_, _>>()?)))

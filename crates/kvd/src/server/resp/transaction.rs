@@ -19,7 +19,8 @@ use crate::server::execute::LONG_WORK_BYTES;
 const OVER_BUDGET: &str = "ERR the requests of all clients together are more than limits.inbound_bytes_max; try again";
 
 /// EXEC's answers are made in one go: what tells of the server alone has no part in them when there is much already.
-const TOO_MUCH_TOLD: &str = "ERR the answers of this transaction about the connection and the server come to more than 1 MiB; ask outside of MULTI";
+const TOO_MUCH_TOLD: &str =
+    "ERR the answers of this transaction about connection and server come to more than 1 MiB; ask outside of MULTI";
 
 /// What came since MULTI.
 pub(super) struct Queue<'s> {
@@ -142,6 +143,12 @@ impl<'s> Connection<'s> {
         }
         self.end_transaction();
         self.ok();
+    }
+
+    /// An EXEC with arguments, which it has none of: it ends the transaction all the same.
+    pub(super) fn abort_exec(&mut self, reason: &str) {
+        self.end_transaction();
+        self.refuse(&error::exec_abort(reason));
     }
 
     /// Forgets all that a connection remembers between requests.
