@@ -49,6 +49,11 @@ pub const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or us
 /// A name that would break the lines of CLIENT LIST.
 pub const BAD_CLIENT_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
+/// EXEC itself was refused, and the transaction is gone.
+pub fn exec_abort(reason: &str) -> Refusal {
+    format!("EXECABORT Transaction discarded because of: {}", reason.trim_start_matches("ERR ")).into()
+}
+
 /// Too many or too few arguments.
 pub(super) fn arity(name: &str) -> Refusal {
     format!("ERR wrong number of arguments for '{name}' command").into()

@@ -3,6 +3,15 @@
 /// Whether all of `text` is what `pattern` describes: `*` any bytes, `?` any one, `[a-c]` and `[^a-c]` one of a set, a backslash
 /// takes the next byte as it is. Takes at most as many steps as pattern and text multiplied.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    matches_while(pattern, text, || true).expect("nobody breaks it off")
+}
+
+/// The same where that may take long: `goes_on` is asked before it begins, and again each time that it has gone over the pattern
+/// at most once. None when the answer was no.
+pub fn matches_while(pattern: &[u8], text: &[u8], goes_on: impl Fn() -> bool) -> Option<bool> {
+    if !goes_on() {
+        return None;
+    }
     let (mut at, mut in_text) = (0, 0);
     // Where to go on when what follows the last star didn't match: the star takes one byte more.
     let mut star = None;
@@ -14,15 +23,17 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
         }
         let is_end = at == pattern.len();
         match text.get(in_text) {
-            None if is_end => return true,
-            None => return false,
+            None => return Some(is_end),
             Some(byte) => match (!is_end).then(|| one(&pattern[at..], *byte)) {
                 Some((len, true)) => {
                     at += len;
                     in_text += 1;
                 }
                 _ => {
-                    let Some((behind, taken)) = star else { return false };
+                    let Some((behind, taken)) = star else { return Some(false) };
+                    if !goes_on() {
+                        return None;
+                    }
                     star = Some((behind, taken + 1));
                     (at, in_text) = (behind, taken + 1);
                 }
@@ -82,6 +93,8 @@ pub fn literal_prefix(pattern: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -124,6 +137,18 @@ mod tests {
         let pattern = b"a*".repeat(5_000);
         let text = b"a".repeat(10_000);
         assert!(!matches(&[pattern, b"b".to_vec()].concat(), &text));
+    }
+
+    #[test]
+    fn a_long_match_can_be_broken_off() {
+        let (pattern, text) = ([&b"*"[..], &b"a".repeat(5_000), b"b"].concat(), b"a".repeat(10_000));
+        for most in [0, 1, 10] {
+            let asked = Cell::new(0);
+            let goes_on = || asked.replace(asked.get() + 1) < most;
+            assert_eq!(matches_while(&pattern, &text, goes_on), None);
+            assert_eq!(asked.get(), most + 1);
+        }
+        assert_eq!(matches_while(b"a*", b"ab", || true), Some(true));
     }
 
     #[test]

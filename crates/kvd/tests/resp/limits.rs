@@ -1,7 +1,7 @@
 //! Every limit refuses what is above it and nothing else, and says so.
 
 use kvd_client::{Client, blocking};
-use kvd_testkit::{RawConnection, RespConnection, Server, resp_request};
+use kvd_testkit::{Answer, RawConnection, RespConnection, Server, resp_request};
 
 fn server(limits: &[&str]) -> Server {
     let limits: Vec<_> = limits.iter().map(|limit| format!("limits.{limit}")).collect();
@@ -112,4 +112,45 @@ fn requests_under_way_are_bounded_together() {
     let mut more = [begin(), begin()];
     more.iter_mut().for_each(|connection| connection.send(&[&[b'x'; 1_000_000][..], b"\r\n"].concat()));
     more.iter_mut().for_each(|connection| assert_eq!(connection.read().to_string(), "OK"));
+}
+
+#[test]
+fn what_a_client_tells_of_itself_is_short() {
+    let server = server(&[]);
+    let mut connection = RespConnection::open(server.resp_address());
+    let (fits, over) = ("n".repeat(256), "n".repeat(257));
+    for (begin, what) in [
+        ("HELLO 2 SETNAME", "Client names"),
+        ("CLIENT SETNAME", "Client names"),
+        ("CLIENT SETINFO LIB-NAME", "lib-name"),
+        ("CLIENT SETINFO lib-ver", "lib-ver"),
+    ] {
+        let refused = connection.tell(&format!("{begin} {over}"));
+        assert_eq!(refused, format!("(error) ERR {what} cannot be longer than 256 bytes, this is 257"), "{begin}");
+        assert!(!connection.tell(&format!("{begin} {fits}")).starts_with("(error)"), "{begin}");
+    }
+    assert_eq!(connection.tell("CLIENT LIST").matches(&fits).count(), 3);
+}
+
+#[test]
+fn what_is_told_of_commands_at_once_is_bounded() {
+    let server = server(&[]);
+    let mut connection = RespConnection::open(server.resp_address());
+    for command in ["DOCS", "INFO"] {
+        assert!(matches!(connection.tell(&format!("COMMAND {command}{}", " set".repeat(256))).get(..1), Some("[")));
+        let refused = connection.tell(&format!("COMMAND {command}{}", " set".repeat(257)));
+        let name = format!("command|{}", command.to_ascii_lowercase());
+        assert_eq!(refused, format!("(error) ERR '{name}' takes at most 256 names, this request has 257"));
+    }
+
+    connection.tell("MULTI");
+    (0..500).for_each(|_| assert_eq!(connection.tell("COMMAND DOCS"), "QUEUED"));
+    assert_eq!(connection.tell("INCR n"), "QUEUED");
+    let Answer::Array(answers) = connection.ask(&["EXEC"]) else { panic!("no array") };
+    assert_eq!(answers.len(), 501);
+    let is_refused = |answer: &Answer| answer.to_string().contains("come to more than 1 MiB");
+    let told = answers.iter().take_while(|answer| !is_refused(answer)).count();
+    assert!((2..100).contains(&told), "{told}");
+    assert!(answers[told..500].iter().all(is_refused));
+    assert_eq!(answers[500].to_string(), "(integer) 1", "what the store answers is told");
 }

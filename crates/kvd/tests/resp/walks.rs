@@ -1,8 +1,11 @@
 //! SCAN, KEYS, RANDOMKEY over many keys, while some come and go.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpStream;
 
 use kvd_testkit::{Answer, RespConnection, Server, resp_request};
+use rustix::process::Signal;
 
 fn keys_of(answer: &Answer) -> Vec<String> {
     let Answer::Array(items) = answer else { panic!("no array: {answer}") };
@@ -72,4 +75,55 @@ fn patterns_choose_among_the_keys() {
     assert_eq!(scan(&mut connection, &["TYPE", "hash", "COUNT", "1000"], |_| {}).0, [""; 0]);
     let random: BTreeSet<_> = (0..50).map(|_| connection.tell("RANDOMKEY")).collect();
     assert!(random.len() > 10, "{random:?}");
+}
+
+/// A walk that takes minutes.
+fn endless(server: &Server, command: &str) -> Vec<u8> {
+    let mut connection = RespConnection::open(server.resp_address());
+    for n in 0..10 {
+        assert_eq!(connection.ask(&["SET", &format!("{}{n}", "a".repeat(60_000)), "v"]).to_string(), "OK");
+    }
+    let pattern = format!("*{}>b", "a".repeat(30_000));
+    if command == "KEYS" { resp_request(&["KEYS", &pattern]) } else { resp_request(&["SCAN", "0", "MATCH", &pattern]) }
+}
+
+/// Waits until that many connections walk, as seen by connections of every serving thread.
+fn wait_for_walks(server: &Server, command: &str, count: usize) {
+    let mut others: Vec<_> = (0..8).map(|_| RespConnection::open(server.resp_address())).collect();
+    let command = format!(" cmd={} ", command.to_ascii_lowercase());
+    for other in &mut others {
+        while other.tell("CLIENT LIST").matches(&command).count() != count {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_long_match_keeps_no_other_client_and_no_stop_waiting() {
+    for command in ["SCAN", "KEYS"] {
+        let mut server = Server::start_with(&["--set", "server.stop_timeout=200ms"]);
+        let walk = endless(&server, command);
+        let mut connection = RespConnection::open(server.resp_address());
+        connection.send(&walk);
+        wait_for_walks(&server, command, 1);
+        server.signal(Signal::TERM);
+        assert!(!server.wait().success(), "the walk was cut");
+        assert!(server.log().contains("were still busy"), "{}", server.log());
+    }
+}
+
+#[test]
+fn a_walk_ends_when_its_client_has_reset_the_connection() {
+    for command in ["SCAN", "KEYS"] {
+        let server = Server::start();
+        let walk = endless(&server, command);
+        let mut connection = TcpStream::connect(server.resp_address()).unwrap();
+        connection.write_all(b"PING\r\n").unwrap();
+        connection.peek(&mut [0]).unwrap();
+        connection.write_all(&walk).unwrap();
+        wait_for_walks(&server, command, 1);
+        // With an answer unread: the server is told so.
+        drop(connection);
+        wait_for_walks(&server, command, 0);
+    }
 }

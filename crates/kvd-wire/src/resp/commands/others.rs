@@ -9,6 +9,12 @@ use crate::resp::parse::Request;
 /// Keys that SCAN looks at when nobody says how many.
 const SCAN_COUNT: usize = 10;
 
+/// Longest text that a client can have kept about itself, in bytes.
+const CLIENT_TEXT_BYTES_MAX: usize = 256;
+
+/// Commands that can be asked about by name at once: more than there are.
+const NAMES_MAX: usize = 256;
+
 /// Commands that are an action by their name alone.
 macro_rules! plain {
     ($($name:ident $action:ident;)*) => {
@@ -102,7 +108,19 @@ pub(super) fn select<'r>(_: &'static Record, request: &Request<'r>) -> Built<'r>
 
 /// A name that CLIENT LIST can show in a line of words.
 fn client_name(name: &[u8]) -> Result<&[u8], error::Refusal> {
-    if is_printable(name) { Ok(name) } else { Err(error::BAD_CLIENT_NAME.into()) }
+    if !is_printable(name) {
+        return Err(error::BAD_CLIENT_NAME.into());
+    }
+    check_client_text("Client names", name)?;
+    Ok(name)
+}
+
+/// It is kept for as long as the connection is there, and shown in every list.
+fn check_client_text(what: &str, text: &[u8]) -> Result<(), error::Refusal> {
+    if text.len() <= CLIENT_TEXT_BYTES_MAX {
+        return Ok(());
+    }
+    Err(format!("ERR {what} cannot be longer than {CLIENT_TEXT_BYTES_MAX} bytes, this is {}", text.len()).into())
 }
 
 fn is_printable(text: &[u8]) -> bool {
@@ -122,10 +140,11 @@ pub(super) fn client_setinfo<'r>(_: &'static Record, request: &Request<'r>) -> B
     } else {
         return Err(format!("ERR Unrecognized option '{}'", String::from_utf8_lossy(word)).into());
     };
+    let name = String::from_utf8_lossy(word).to_ascii_lowercase();
     if !is_printable(value) {
-        let name = String::from_utf8_lossy(word).to_ascii_lowercase();
         return Err(format!("ERR {name} cannot contain spaces, newlines or special characters.").into());
     }
+    check_client_text(&name, value)?;
     action(Action::ClientSetInfo(attribute, value))
 }
 
@@ -143,7 +162,7 @@ pub(super) fn client_list<'r>(_: &'static Record, request: &Request<'r>) -> Buil
         }
         len if len > 3 && is(request.get(2), "id") => {
             let ids = (3..len).map(|at| {
-                let id = number::integer(request.get(at)).filter(|id| *id > 0);
+                let id = number::integer(request.get(at));
                 id.ok_or_else(|| error::Refusal::from("ERR Invalid client ID"))
             });
             action(Action::ClientList(Some(ids.collect::<Result<_, _>>()?)))
@@ -159,21 +178,25 @@ pub(super) fn client_no_evict<'r>(_: &'static Record, request: &Request<'r>) -> 
     Err(error::SYNTAX.into())
 }
 
-/// The names from `index` on; none for all.
-fn names<'r>(request: &Request<'r>, index: usize) -> Option<Vec<&'r [u8]>> {
-    (request.len() > index).then(|| request.from(index).collect())
+/// The names after the subcommand; none for all.
+fn names<'r>(record: &'static Record, request: &Request<'r>) -> Result<Option<Vec<&'r [u8]>>, error::Refusal> {
+    let count = request.len() - 2;
+    if count > NAMES_MAX {
+        return Err(format!("ERR '{}' takes at most {NAMES_MAX} names, this request has {count}", record.name).into());
+    }
+    Ok((count > 0).then(|| request.from(2).collect()))
 }
 
 pub(super) fn command<'r>(_: &'static Record, _: &Request<'r>) -> Built<'r> {
     action(Action::CommandInfo(None))
 }
 
-pub(super) fn command_info<'r>(_: &'static Record, request: &Request<'r>) -> Built<'r> {
-    action(Action::CommandInfo(names(request, 2)))
+pub(super) fn command_info<'r>(record: &'static Record, request: &Request<'r>) -> Built<'r> {
+    action(Action::CommandInfo(names(record, request)?))
 }
 
-pub(super) fn command_docs<'r>(_: &'static Record, request: &Request<'r>) -> Built<'r> {
-    action(Action::CommandDocs(names(request, 2)))
+pub(super) fn command_docs<'r>(record: &'static Record, request: &Request<'r>) -> Built<'r> {
+    action(Action::CommandDocs(names(record, request)?))
 }
 
 pub(super) fn info<'r>(_: &'static Record, request: &Request<'r>) -> Built<'r> {

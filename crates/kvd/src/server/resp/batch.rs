@@ -89,8 +89,12 @@ impl Connection<'_> {
             Ok(record) => record,
             Err(refusal) => {
                 self.run_chunk(chunk);
-                self.spoil_queue();
-                self.refuse(&refusal);
+                if request.get(0).eq_ignore_ascii_case(b"exec") {
+                    self.abort_exec(&refusal);
+                } else {
+                    self.spoil_queue();
+                    self.refuse(&refusal);
+                }
                 return Ok(());
             }
         };

@@ -4,15 +4,16 @@
 use std::io;
 use std::io::IoSlice;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Buf;
+use kvd_engine::{Engine, Worker};
 use kvd_types::{Error, Revision};
 use kvd_wire::resp::commands::Record;
 use kvd_wire::resp::encode::{Output, Protocol};
-use kvd_wire::resp::error::refusal;
+use kvd_wire::resp::error::{Refusal, refusal};
 use kvd_wire::resp::parse::{Parser, ProtocolError};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -60,6 +61,15 @@ pub(super) struct Connection<'s> {
     pub(super) is_ending: bool,
     /// What the request under way takes of the memory for all.
     held: Reserved<'s>,
+}
+
+/// Whether someone still waits for what is done on a thread beside.
+pub(super) struct Awaited(Weak<()>);
+
+impl Awaited {
+    pub(super) fn is_awaited(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 /// Answers that must not leave before readers see what they tell of.
@@ -200,6 +210,31 @@ impl Connection<'_> {
                  closed, try again",
             );
             self.is_ending = true;
+        }
+    }
+
+    /// Does work on a thread beside that may take very long: it is to end early when it is no longer awaited, since the client is
+    /// gone or the server has waited long enough to stop.
+    ///
+    /// # Errors
+    /// The client is gone. Inside: the thread failed, in RESP's words.
+    pub(super) async fn beside<T: Send + 'static>(
+        &self,
+        engine: &Engine,
+        work: impl FnOnce(&Engine, &mut Worker, &Awaited) -> T + Send + 'static,
+    ) -> io::Result<Result<T, Refusal>> {
+        // Dropped with this future, however it ends.
+        let waiting = Arc::new(());
+        let awaited = Awaited(Arc::downgrade(&waiting));
+        let work = move |engine: &Engine, worker: &mut Worker| work(engine, worker, &awaited);
+        tokio::select! {
+            biased;
+            done = self.session.executor.work_beside(engine, work) => Ok(done),
+            // Who has only said that nothing more will be sent still reads.
+            ready = self.socket.ready(Interest::ERROR) => {
+                ready?;
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
         }
     }
 

@@ -62,17 +62,20 @@ pub(super) fn get(output: &mut Output, shared: &Shared, patterns: &[&[u8]]) {
 /// CONFIG SET.
 ///
 /// # Errors
-/// A setting is not known, or would have to change.
+/// A setting is not known, named twice, or would have to change.
 pub(super) fn set(shared: &Shared, pairs: &[(&[u8], &[u8])]) -> Result<(), Refusal> {
     let settings = settings(shared);
-    for (name, value) in pairs {
+    for (at, (name, value)) in pairs.iter().enumerate() {
         let shown = String::from_utf8_lossy(name);
-        let Some((name, now)) = settings.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())) else {
+        let Some((_, now)) = settings.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())) else {
             return Err(format!("ERR Unknown option or number of arguments for CONFIG SET - '{shown}'").into());
         };
+        let failed = |why| format!("ERR CONFIG SET failed (possibly related to argument '{shown}') - {why}").into();
+        if pairs[..at].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
+            return Err(failed("duplicate parameter"));
+        }
         if now.as_bytes() != *value {
-            let text = "can't set immutable config";
-            return Err(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {text}").into());
+            return Err(failed("can't set immutable config"));
         }
     }
     Ok(())

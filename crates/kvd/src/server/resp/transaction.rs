@@ -11,12 +11,16 @@ use kvd_wire::resp::error::{self, Refusal, refusal};
 use kvd_wire::resp::parse::{Request, Requests};
 use kvd_wire::resp::reply::{self, Shape};
 
-use super::connection::Connection;
+use super::connection::{Connection, OUTPUT_BYTES_MAX};
 use crate::server::body::{Budget, Reserved};
 use crate::server::execute::LONG_WORK_BYTES;
 
 /// There is no memory for more.
 const OVER_BUDGET: &str = "ERR the requests of all clients together are more than limits.inbound_bytes_max; try again";
+
+/// EXEC's answers are made in one go: what tells of the server alone has no part in them when there is much already.
+const TOO_MUCH_TOLD: &str =
+    "ERR the answers of this transaction about connection and server come to more than 1 MiB; ask outside of MULTI";
 
 /// What came since MULTI.
 pub(super) struct Queue<'s> {
@@ -141,6 +145,12 @@ impl<'s> Connection<'s> {
         self.ok();
     }
 
+    /// An EXEC with arguments, which it has none of: it ends the transaction all the same.
+    pub(super) fn abort_exec(&mut self, reason: &str) {
+        self.end_transaction();
+        self.refuse(&error::exec_abort(reason));
+    }
+
     /// Forgets all that a connection remembers between requests.
     pub(super) fn forget_transaction(&mut self) {
         self.end_transaction();
@@ -257,13 +267,19 @@ impl<'s> Connection<'s> {
     fn tell(&mut self, elements: Vec<Element<'_>>, replies: Vec<Result<Reply, Error>>, now_ms: u64) {
         let mut replies = replies.into_iter();
         self.output.array(elements.len());
+        let mut told_bytes = 0;
         for element in elements {
             match element {
                 Element::Data(shape) => {
                     let next = || replies.next().expect("a transaction has a reply to each of its commands");
                     reply::write(&mut self.output, shape, now_ms, next);
                 }
-                Element::Action(action) => self.tell_action(&action),
+                Element::Action(_) if told_bytes >= OUTPUT_BYTES_MAX => self.output.error(TOO_MUCH_TOLD),
+                Element::Action(action) => {
+                    let before = self.output.len();
+                    self.tell_action(&action);
+                    told_bytes += self.output.len() - before;
+                }
                 Element::Refused(refusal) => self.output.error(&refusal),
             }
         }

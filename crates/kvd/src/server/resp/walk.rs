@@ -6,13 +6,16 @@ use std::io;
 use kvd_engine::{Engine, Worker};
 use kvd_types::{Command, Cursor, Error, Key, LIST_ITEMS_MAX, Limits, List, ListValues, Page, Reply, Revision};
 use kvd_wire::resp::commands::Scan;
-use kvd_wire::resp::error::refusal;
+use kvd_wire::resp::error::{Refusal, refusal};
 use kvd_wire::resp::glob;
 
-use super::connection::Connection;
+use super::connection::{Awaited, Connection};
 
 /// Keys looked at by a serving thread in one go; more are a matter for a thread beside.
 const SHORT_WALK: usize = 1_000;
+
+/// Steps of matching, as many as pattern and keys multiplied, that a serving thread takes in one go.
+const SHORT_MATCH: usize = 256 << 10;
 
 /// Bits of a hash that a cursor has not: it must fit a signed integer of 64 bits, since some clients take it for one.
 const CURSOR_SHIFT: u32 = 2;
@@ -67,8 +70,31 @@ fn scan(engine: &Engine, worker: &mut Worker, cursor: u64, count: usize) -> Resu
     }
 }
 
-/// All keys of one revision that a pattern describes.
-fn matching(engine: &Engine, worker: &mut Worker, limits: &Limits, pattern: &[u8]) -> Result<Vec<Key<'static>>, Error> {
+/// Whether it takes long to find the keys among these that a pattern describes.
+fn is_long_match(pattern: &[u8], keys: &[Key<'_>]) -> bool {
+    let bytes: usize = keys.iter().map(|key| key.len()).sum();
+    pattern.len().saturating_mul(bytes) > SHORT_MATCH
+}
+
+/// The keys among these that a pattern describes. None when nobody waits for them any more.
+fn described<'k>(pattern: &[u8], keys: Vec<Key<'k>>, goes_on: impl Fn() -> bool) -> Option<Vec<Key<'k>>> {
+    let mut described = Vec::new();
+    for key in keys {
+        if glob::matches_while(pattern, key.as_bytes(), &goes_on)? {
+            described.push(key);
+        }
+    }
+    Some(described)
+}
+
+/// All keys of one revision that a pattern describes; no more are looked for when nobody waits for them.
+fn matching(
+    engine: &Engine,
+    worker: &mut Worker,
+    limits: &Limits,
+    pattern: &[u8],
+    awaited: &Awaited,
+) -> Result<Vec<Key<'static>>, Error> {
     let view = engine.view()?;
     let prefix = glob::literal_prefix(pattern);
     let mut list = List {
@@ -84,11 +110,10 @@ fn matching(engine: &Engine, worker: &mut Worker, limits: &Limits, pattern: &[u8
     let (mut keys, mut bytes) = (Vec::new(), 0);
     loop {
         let page = view.list(engine, worker, &list)?;
-        let matching = page.items.into_iter().map(|item| item.key).filter(|key| glob::matches(pattern, key.as_bytes()));
-        for key in matching {
-            bytes += key.len();
-            keys.push(key);
-        }
+        let page_keys = page.items.into_iter().map(|item| item.key).collect();
+        let Some(found) = described(pattern, page_keys, || awaited.is_awaited()) else { return Ok(keys) };
+        bytes += found.iter().map(|key| key.len()).sum::<usize>();
+        keys.extend(found);
         limits.check_batch_bytes(bytes)?;
         list.cursor = page.cursor;
         if list.cursor.is_none() {
@@ -121,8 +146,9 @@ fn random(engine: &Engine, worker: &mut Worker, hash: u64) -> Result<Option<Key<
 }
 
 impl Connection<'_> {
-    /// Lets a walk see this client's own writes, since it shows what readers see.
+    /// Lets a walk see this client's own writes, since it shows what readers see; and others, that it walks.
     async fn before_walk(&mut self) {
+        self.note();
         self.reach().await;
     }
 
@@ -136,18 +162,18 @@ impl Connection<'_> {
         } else {
             session.executor.work_beside(engine, move |engine, worker| scan(engine, worker, cursor, count)).await
         };
+        let scanned = match scanned {
+            Ok(Ok((next, _))) if wanted.is_of_other_type => Ok(Ok((next, Vec::new()))),
+            Ok(Ok((next, keys))) => self.choose(engine, wanted.pattern, keys).await?.map(|keys| Ok((next, keys))),
+            failed => failed,
+        };
         self.begin_answer(Revision(0));
         match scanned {
             Ok(Ok((next, keys))) => {
-                let is_wanted = |key: &&Key<'_>| {
-                    !wanted.is_of_other_type
-                        && wanted.pattern.is_none_or(|pattern| glob::matches(pattern, key.as_bytes()))
-                };
-                let keys: Vec<_> = keys.iter().filter(is_wanted).collect();
                 self.output.array(2);
                 self.output.bulk(next.to_string().as_bytes());
                 self.output.array(keys.len());
-                keys.into_iter().for_each(|key| self.output.bulk(key.as_bytes()));
+                keys.iter().for_each(|key| self.output.bulk(key.as_bytes()));
             }
             Ok(Err(error)) => self.output.error(&refusal(&error)),
             Err(failed) => self.output.error(&failed),
@@ -155,13 +181,34 @@ impl Connection<'_> {
         Ok(())
     }
 
+    /// What is left of these keys by a pattern.
+    async fn choose(
+        &self,
+        engine: &Engine,
+        pattern: Option<&[u8]>,
+        keys: Vec<Key<'static>>,
+    ) -> io::Result<Result<Vec<Key<'static>>, Refusal>> {
+        let Some(pattern) = pattern else { return Ok(Ok(keys)) };
+        if !is_long_match(pattern, &keys) {
+            return Ok(Ok(described(pattern, keys, || true).expect("nobody breaks it off")));
+        }
+        let pattern = pattern.to_vec();
+        let choosing = move |_: &Engine, _: &mut Worker, awaited: &Awaited| {
+            // What nobody waits for may be anything.
+            described(&pattern, keys, || awaited.is_awaited()).unwrap_or_default()
+        };
+        self.beside(engine, choosing).await
+    }
+
     pub(super) async fn keys(&mut self, pattern: &[u8]) -> io::Result<()> {
         self.before_walk().await;
         let session = self.session;
         let Some(engine) = session.shared.engine() else { unreachable!("refused while the store is loading") };
         let (limits, pattern) = (session.shared.limits.clone(), pattern.to_vec());
-        let matching = move |engine: &Engine, worker: &mut Worker| matching(engine, worker, &limits, &pattern);
-        let found = session.executor.work_beside(engine, matching).await;
+        let matching = move |engine: &Engine, worker: &mut Worker, awaited: &Awaited| {
+            matching(engine, worker, &limits, &pattern, awaited)
+        };
+        let found = self.beside(engine, matching).await?;
         self.begin_answer(Revision(0));
         match found {
             Ok(Ok(keys)) => {
