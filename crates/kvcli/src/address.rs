@@ -66,8 +66,11 @@ pub(crate) fn transaction(
     if let Some(id) = flag {
         return Ok(Some(id.to_owned()));
     }
-    match variable("KVD_TX").filter(|value| !value.is_empty()) {
+    match variable("KVD_TX") {
         None => Ok(None),
+        // What was meant to be done in one must not be done outside of it.
+        Some(id) if id.is_empty() => Err(Failure::usage("KVD_TX is set and empty: no transaction was begun")
+            .hint("unset KVD_TX to do without one, or begin it: export KVD_TX=$(kvcli tx begin)")),
         Some(id) => id.into_string().map(Some).map_err(|_| Failure::usage("KVD_TX is no text")),
     }
 }
@@ -159,7 +162,11 @@ mod tests {
         let named = environment(&variables);
         assert_eq!(transaction(Some("2e"), &named).unwrap().as_deref(), Some("2e"));
         assert_eq!(transaction(None, &named).unwrap().as_deref(), Some("1f"));
-        assert_eq!(transaction(None, environment(&[("KVD_TX", Path::new(""))])).unwrap(), None);
+        assert_eq!(transaction(None, environment(&[])).unwrap(), None);
+        let empty = [("KVD_TX", Path::new(""))];
+        assert_eq!(transaction(Some("2e"), environment(&empty)).unwrap().as_deref(), Some("2e"));
+        let failure = transaction(None, environment(&empty)).unwrap_err();
+        assert_eq!((failure.exit, failure.hint.unwrap().contains("unset KVD_TX")), (Exit::Usage, true));
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl Exit {
             Error::NotReachable { .. } | Error::ConnectionLost { .. } | Error::Timeout { .. } | Error::NoRuntime(_) => {
                 Exit::NotReachable
             }
+            Error::OtherStore { .. } => Exit::Conflict,
             Error::BadAnswer { .. } => Exit::Server,
             Error::Refused { status, .. } => Exit::of_status(*status),
         }
@@ -135,6 +136,7 @@ fn hint(error: &Error) -> Option<&'static str> {
             Some("begin another one: export KVD_TX=$(kvcli tx begin), or unset KVD_TX to do without")
         }
         _ if error.is_conflict() => Some("begin the transaction again, and do the same in it"),
+        Error::OtherStore { .. } => Some("read what is there, and watch from the revision after it"),
         Error::BadAnswer { .. } => Some("is it kvd that listens there?"),
         // What is to be done about it stands in the message; to try again alone helps nobody.
         _ if error.code() == Some("memory-full") => None,
@@ -206,6 +208,7 @@ mod tests {
             (Error::ConnectionLost { address: address(), is_write: true, source: "reset".into() }, 3),
             (Error::Timeout { address: address(), timeout: Duration::ZERO, is_write: false }, 3),
             (Error::BadAnswer { address: address(), is_write: false, reason: String::new() }, 4),
+            (Error::OtherStore { address: address(), watched: "1".into(), found: "2".into() }, 5),
             (Error::KeyTooLong(too_long), 7),
             (Error::PrefixTooLong { prefix_bytes: 70_000 }, 7),
             (Error::KeyFitsNoUrl { key_bytes: 60_000 }, 7),

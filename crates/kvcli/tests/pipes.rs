@@ -44,6 +44,8 @@ fn a_list_of_keys_feeds_other_commands() {
     assert_eq!((code, text.as_str()), (0, "a b\t1\nc\t2\n"));
     let (code, text) = shell(&server, "printf 'incr n 2\\nappend l -- -x\\nget n,l\\n' | kvcli txn");
     assert_eq!((code, text.as_str()), (0, "incr\tn\t2\nappend\tl\t2\nget\tn\t2\nget\tl\t-x\n"));
+    let (code, text) = shell(&server, "printf 'set a=1 --if-absent\\nset a=2 --if-absent\\n' | kvcli txn");
+    assert!(code == 5 && text.contains("`a`: it was set by this transaction"), "{code}: {text}");
     let (code, text) = shell(&server, "kvcli incr n -- -5; kvcli incr n -5");
     assert_eq!((code, text.as_str()), (0, "-3\n-8\n"));
 }

@@ -90,6 +90,15 @@ fn what_has_no_place_in_a_transaction_says_so() {
     // What tells of the server as a whole has nothing to do with it.
     ok(&server, Some(&id), "ping");
     assert_eq!(kvcli(&server, Some(&id), "list").0, 2);
+    // What a failed `tx begin` leaves in KVD_TX: nothing is done outside of the transaction that there is not.
+    for line in ["set a=1", "get a", "tx commit", "tx rollback"] {
+        let (code, _, stderr) = kvcli(&server, Some(""), line);
+        let says = ["KVD_TX is set and empty", "unset KVD_TX"].iter().all(|text| stderr.contains(text));
+        assert!(code == 2 && says, "{line}: {stderr}");
+    }
+    assert_eq!(kvcli(&server, None, "get a").0, 1, "nothing was set");
+    let again = ok(&server, Some(""), "tx begin");
+    ok(&server, Some(again.trim_end()), "tx rollback");
     for line in ["watch", "delete --all --yes", "delete --prefix a --yes"] {
         let (code, _, stderr) = kvcli(&server, Some(&id), line);
         assert!(code == 2 && stderr.contains("unset KVD_TX"), "{line}: {stderr}");

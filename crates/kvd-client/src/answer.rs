@@ -14,6 +14,7 @@ use crate::transport::Incoming;
 use crate::{Deleted, Value, Written};
 
 const KVD_REVISION: HeaderName = HeaderName::from_static("kvd-revision");
+const KVD_STORE: HeaderName = HeaderName::from_static("kvd-store");
 const KVD_TTL: HeaderName = HeaderName::from_static("kvd-ttl");
 
 /// An answer that brings no result.
@@ -113,6 +114,12 @@ pub(crate) fn found_of_batch(answer: Incoming) -> Result<bool, Misread> {
 /// The revision at which an answer begins that comes bit by bit.
 pub(crate) fn revision(headers: &HeaderMap) -> Option<Revision> {
     number(headers, KVD_REVISION).ok().map(Revision)
+}
+
+/// The epoch of the store that an answer comes from.
+pub(crate) fn store(headers: &HeaderMap) -> Result<String, Misread> {
+    let text = headers.get(KVD_STORE).and_then(|value| value.to_str().ok());
+    text.map(str::to_owned).ok_or_else(|| no_kvd_answer("it has no Kvd-Store"))
 }
 
 /// To a multi-get of one key.

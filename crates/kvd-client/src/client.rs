@@ -312,7 +312,12 @@ impl Client {
         self.error(false, Misread::NotUnderstood(reason))
     }
 
-    fn error(&self, is_write: bool, misread: Misread) -> Error {
+    /// A stream of `watched` can't go on: it is `found` that is there.
+    pub(crate) fn other_store(&self, watched: String, found: String) -> Error {
+        Error::OtherStore { address: self.transport.address().to_string(), watched, found }
+    }
+
+    pub(crate) fn error(&self, is_write: bool, misread: Misread) -> Error {
         match misread {
             Misread::Refused { status, problem } => Error::Refused { status, is_write, problem },
             Misread::NotUnderstood(reason) => {

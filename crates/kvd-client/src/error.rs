@@ -89,6 +89,16 @@ pub enum Error {
         /// Its reasons; none where the HTTP parser, or something in between, refused without a kvd problem.
         problem: Option<Problem>,
     },
+    /// A stream that is to go on where it broke off finds another store at its address: what came in between is not known.
+    #[error("at {address} there is another store now ({found}) than the one that was watched ({watched})")]
+    OtherStore {
+        /// The server.
+        address: String,
+        /// The epoch of the store that was watched.
+        watched: String,
+        /// The epoch of the one that is there.
+        found: String,
+    },
     /// The answer is none of kvd's: something else listens there, or a newer protocol.
     #[error("{address} answered something that is not understood: {reason}{}", unknown_outcome(.is_write))]
     BadAnswer {

@@ -33,6 +33,8 @@ pub enum Watched {
 pub struct Watch {
     client: Client,
     prefix: Vec<u8>,
+    /// The epoch of the store that is watched; none before the first connection.
+    store: Option<String>,
     /// The first revision wanted, once it is known; then `last_seen` says more.
     from: Option<Revision>,
     /// `Last-Event-ID`: the newest revision that the server said it has looked at.
@@ -61,7 +63,7 @@ impl Client {
     /// ```
     pub fn watch(&self, options: WatchOptions) -> Watch {
         let WatchOptions { prefix, from } = options;
-        Watch { client: self.clone(), prefix, from, last_seen: None, stream: None, attempts: None }
+        Watch { client: self.clone(), prefix, store: None, from, last_seen: None, stream: None, attempts: None }
     }
 }
 
@@ -71,6 +73,7 @@ impl Watch {
     ///
     /// # Errors
     /// [`Error::Refused`] with status 410 when what comes next is no longer kept: read the state anew, and watch from there on.
+    /// [`Error::OtherStore`] when there is another store now where this one was: its revisions say nothing of what was missed.
     /// Errors of the connection: of the first one at once, later when it can't be made again within a minute. The next call tries
     /// again.
     pub async fn next(&mut self) -> Result<Watched, Error> {
@@ -98,6 +101,11 @@ impl Watch {
             let request = verbs::watch(&self.prefix, self.from, self.last_seen)?;
             match self.client.open(request).await {
                 Ok(answer) => {
+                    let found = answer::store(answer.headers()).map_err(|misread| self.client.error(false, misread))?;
+                    let watched = self.store.get_or_insert_with(|| found.clone());
+                    if *watched != found {
+                        return Err(self.client.other_store(watched.clone(), found));
+                    }
                     self.attempts.get_or_insert_with(|| Attempts::new(Policy::LOST_STREAM));
                     // Known from here on, so that a stream that breaks before its first event is resumed too.
                     if self.from.is_none() {

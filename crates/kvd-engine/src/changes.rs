@@ -9,14 +9,15 @@
 //! | no wake-up is lost | who waits looks and registers under the lock that who adds takes |
 //!
 //! A store without a journal queues nothing until the first watch begins; from then on it does, and what is kept begins there.
-//! Nothing is kept over a restart: it begins after the newest commit, and behind every revision that a start has skipped.
+//! Nothing is kept over a restart: it begins after the newest commit, and behind every revision that a start has skipped; who
+//! has seen that commit goes on there.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use kvd_journal::{Encoded, Place};
+use kvd_journal::{Encoded, Jump, Place};
 use kvd_types::{Effect, Revision};
 
 use crate::engine::{Engine, Store};
@@ -107,12 +108,45 @@ struct Kept {
     commits: VecDeque<Arc<Change>>,
     /// The revision of the commit to come.
     next: u64,
+    /// What this start has skipped, if anything.
+    skipped: Skipped,
     bytes: u64,
     /// By ticket.
     waiting: BTreeMap<u64, Waker>,
     next_ticket: u64,
     /// Watches end when they have seen all.
     is_over: bool,
+}
+
+/// Revisions that no commit has, right before the first commit after a start.
+#[derive(Default)]
+struct Skipped {
+    /// Where each of the jumps begins: for who has seen everything before it, what comes next is `to`.
+    from: Vec<Revision>,
+    to: Revision,
+}
+
+impl Skipped {
+    /// Those before `to`: this start's, and those of starts before it after which nothing was committed.
+    fn new(jumps: &[Jump], to: Revision) -> Skipped {
+        let mut from: Vec<Revision> = Vec::new();
+        for jump in jumps.iter().rev() {
+            if after(jump.to) != *from.last().unwrap_or(&to) {
+                break;
+            }
+            from.push(after(jump.from));
+        }
+        Skipped { from, to }
+    }
+
+    /// The commit that comes next where this one was to come.
+    fn pass(&self, wanted: Revision) -> Revision {
+        if self.from.contains(&wanted) { self.to } else { wanted }
+    }
+}
+
+fn after(revision: Revision) -> Revision {
+    Revision(revision.0 + 1)
 }
 
 impl Kept {
@@ -130,7 +164,8 @@ impl Kept {
 impl Changes {
     pub(crate) fn new(bytes_min: u64) -> Changes {
         let commits = VecDeque::new();
-        let kept = Kept { commits, next: 1, bytes: 0, waiting: BTreeMap::new(), next_ticket: 0, is_over: false };
+        let (skipped, waiting) = (Skipped::default(), BTreeMap::new());
+        let kept = Kept { commits, next: 1, skipped, bytes: 0, waiting, next_ticket: 0, is_over: false };
         Changes {
             kept: Mutex::new(kept),
             bytes_min,
@@ -140,9 +175,11 @@ impl Changes {
         }
     }
 
-    /// Begins after what was loaded. Before anyone else knows the store.
-    pub(crate) fn resume(&self, last: Revision) {
-        lock(&self.kept).next = last.0 + 1;
+    /// Begins after what was loaded, and after these jumps of revisions. Before anyone else knows the store.
+    pub(crate) fn resume(&self, last: Revision, jumps: &[Jump]) {
+        let mut kept = lock(&self.kept);
+        kept.next = last.0 + 1;
+        kept.skipped = Skipped::new(jumps, after(last));
     }
 
     /// Bytes of what is kept.
@@ -292,7 +329,8 @@ impl Drop for Watch {
 }
 
 impl Engine {
-    /// Watches commits, from that of this revision on; without one, from the next on. Of a store without a journal the first
+    /// Watches commits, from that of this revision on; without one, from the next on. Right after the last commit that a start
+    /// has found, the next is the first behind the revisions that it skipped. Of a store without a journal the first
     /// watch begins what they all see, and its commits must be handed on by [`flush`](Engine::flush) from then on.
     ///
     /// # Errors
@@ -306,7 +344,7 @@ impl Engine {
         let (oldest, newest) = (Revision(kept.oldest()), store.sequence.visible());
         let upcoming = Revision(newest.0 + 1);
         // There is no commit 0: it stands for the first.
-        let next = from.map_or(upcoming.max(oldest), |from| from.max(Revision(1)));
+        let next = from.map_or(upcoming.max(oldest), |from| kept.skipped.pass(from.max(Revision(1))));
         if next < oldest || next > upcoming.max(oldest) {
             return Err(NotKept { wanted: next, oldest, newest });
         }

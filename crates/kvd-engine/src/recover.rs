@@ -69,9 +69,9 @@ impl Engine {
         if writer.last() > report.last {
             jumps.push(Jump { from: report.last, to: writer.last() });
         }
+        store.changes.resume(writer.last(), &jumps);
         store.history.resume(jumps);
         store.sequence.resume(writer.last(), writer.now_ms());
-        store.changes.resume(writer.last());
         let journal = Journal::new(writer, options.policy, report.journal_bytes, report.snapshot);
         assert!(store.durable.set(journal).is_ok(), "a store is recovered once");
         Ok((engine, report))

@@ -433,9 +433,37 @@ fn nothing_is_kept_over_a_restart_and_a_place_in_what_was_skipped_is_refused() {
     let engine = open();
     let last = 4 + REVISION_JUMP;
     assert_eq!(engine.revision(), Revision(last));
-    for inside in [5, last - 1, last] {
-        let error = engine.watch(Some(Revision(inside))).err().unwrap();
-        assert_eq!(error.oldest, Revision(last + 1), "{inside}");
-    }
+    let inside_is_refused = |engine: &Engine, inside: &[u64], oldest: u64| {
+        for inside in inside {
+            let error = engine.watch(Some(Revision(*inside))).err().unwrap();
+            assert_eq!(error.oldest, Revision(oldest), "{inside}");
+        }
+    };
+    inside_is_refused(&engine, &[4, 6, last - 1, last], last + 1);
     assert!(engine.watch(Some(Revision(last + 1))).is_ok());
+    // Who had seen all that is left has missed nothing.
+    assert_eq!(engine.watch(Some(Revision(5))).unwrap().place(), Revision(last));
+    drop(engine);
+
+    // Once more, with nothing in between.
+    disk.restart();
+    let engine = open();
+    let newest = last + REVISION_JUMP;
+    assert_eq!(engine.revision(), Revision(newest));
+    inside_is_refused(&engine, &[4, 6, last, last + 2, newest], newest + 1);
+    let mut watches = [5, last + 1, newest + 1].map(|from| engine.watch(Some(Revision(from))).unwrap());
+    set(&engine, &mut engine.worker(), "a", "3");
+    engine.flush(0).unwrap();
+    for watch in &mut watches {
+        assert_eq!(drain(watch), [(newest + 1, vec![put("a", "3")])]);
+    }
+    // The first commit after it has come is kept: who comes late goes on there, too.
+    assert_eq!(drain(&mut engine.watch(Some(Revision(5))).unwrap()).len(), 1);
+    drop((watches, engine));
+
+    // With a commit in between, the jump before it is over.
+    disk.restart();
+    let engine = open();
+    assert!(engine.watch(Some(Revision(5))).is_err());
+    assert!(engine.watch(Some(Revision(newest + 2))).is_ok());
 }

@@ -93,7 +93,7 @@ Examples:
     /// Check the data of a server that is not running: is it whole, and what is in it
     ///
     /// Only reads, also where nothing can be written. Exits with 0 when a server could start with it, else with 1 and
-    /// what is wrong.
+    /// what is wrong; a directory without data of kvd is wrong, too.
     #[command(after_help = "\
 Examples:
   kvd check ./data")]

@@ -20,8 +20,11 @@ const SHOWN_BYTES: usize = 64;
 
 /// Whether a server could start with this directory, and what it would find.
 pub(crate) fn check(dir: &Path) -> anyhow::Result<ExitCode> {
+    let disk = open(dir)?;
+    // A server would begin a new store there; who asks whether theirs is whole has named another directory.
+    data_files(&disk, dir)?;
     let mut found = Found::default();
-    let (epoch, report) = kvd_journal::check(Arc::new(open(dir)?), &mut found)?;
+    let (epoch, report) = kvd_journal::check(Arc::new(disk), &mut found)?;
     let Found { keys, puts, deletes } = found;
     say(&format!("epoch      {epoch}"))?;
     match report.snapshot {
@@ -81,12 +84,7 @@ pub(crate) fn dump(dir: &Path) -> anyhow::Result<ExitCode> {
     let disk = open(dir)?;
     // A journal in use may end in the middle of a record, and its files go away.
     let _lock = kvd_journal::lock_shared(&disk)?;
-    let mut names = disk.list().with_context(|| format!("can't read {}", dir.display()))?;
-    names.retain(|name| name.ends_with(".snapshot") || name.ends_with(".journal"));
-    names.sort_unstable();
-    if names.is_empty() {
-        bail!("there is no journal and no snapshot in {}", dir.display());
-    }
+    let names = data_files(&disk, dir)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     for name in names {
         let mut written = writeln!(out, "{name}");
@@ -99,6 +97,17 @@ pub(crate) fn dump(dir: &Path) -> anyhow::Result<ExitCode> {
     }
     out.flush().context("can't write to standard output")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The names of its snapshots and segments, oldest first; an error where there are none.
+fn data_files(disk: &RealDisk, dir: &Path) -> anyhow::Result<Vec<String>> {
+    let mut names = disk.list().with_context(|| format!("can't read {}", dir.display()))?;
+    names.retain(|name| name.ends_with(".snapshot") || name.ends_with(".journal"));
+    names.sort_unstable();
+    if names.is_empty() {
+        bail!("there is no data of kvd in {}: no journal and no snapshot", dir.display());
+    }
+    Ok(names)
 }
 
 fn open(dir: &Path) -> anyhow::Result<RealDisk> {

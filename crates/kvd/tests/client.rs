@@ -1,6 +1,10 @@
 //! `kvd-client` against the real server: what it promises of transactions under contention, and that every call does with every
-//! key what it says. A lost update, or a view of two states, would show in a sum.
+//! key what it says. A lost update, or a view of two states, would show in a sum. A watch goes on through a crash, and not in
+//! another store.
 
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -149,4 +153,98 @@ fn a_watch_brings_what_comes_and_what_was() {
     client.set("x", "2").unwrap();
     client.transaction(&Txn::new().set("w/a", "2").set("w/b", "2")).unwrap();
     assert_eq!(next(), (3, 2));
+}
+
+/// An address that stays while servers come and go behind it.
+struct Front {
+    address: SocketAddr,
+    behind: Arc<Mutex<SocketAddr>>,
+}
+
+impl Front {
+    fn of(server: &Server) -> Front {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let behind = Arc::new(Mutex::new(server.address()));
+        let target = Arc::clone(&behind);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                // Nobody there: the client is hung up on.
+                if let (Ok(client), Ok(server)) = (client, TcpStream::connect(*target.lock().unwrap())) {
+                    pump(client.try_clone().unwrap(), server.try_clone().unwrap());
+                    pump(server, client);
+                }
+            }
+        });
+        Front { address, behind }
+    }
+
+    fn put(&self, server: &Server) {
+        *self.behind.lock().unwrap() = server.address();
+    }
+
+    fn client(&self) -> Client {
+        Client::new(kvd_client::Client::new(&format!("http://{}", self.address)).unwrap()).unwrap()
+    }
+}
+
+/// Everything from the first commit on.
+fn from_the_first() -> WatchOptions {
+    WatchOptions { from: Some(Revision(1)), ..WatchOptions::default() }
+}
+
+/// Hands on what one side says, until it ends in whatever way: then so does the other.
+fn pump(mut from: TcpStream, mut to: TcpStream) {
+    thread::spawn(move || {
+        drop(io::copy(&mut from, &mut to));
+        drop(to.shutdown(Shutdown::Both));
+    });
+}
+
+fn revision(watched: Option<Result<Watched, Error>>) -> u64 {
+    match watched.unwrap().unwrap() {
+        Watched::Commit(commit) => commit.revision.0,
+        Watched::Lagged(lagged) => panic!("{lagged:?}"),
+    }
+}
+
+#[test]
+fn a_watch_goes_on_through_a_crash_that_lost_nothing() {
+    let mut server = Server::start_with(&["--fsync", "always"]);
+    let front = Front::of(&server);
+    let watcher = front.client();
+    let mut watch = watcher.watch(from_the_first());
+    let mut seen = 0;
+    // Twice with nothing in between, then with commits.
+    for crashes in [0, 2, 1] {
+        for _ in 0..crashes {
+            server.kill();
+            server.restart();
+        }
+        front.put(&server);
+        let revisions = [0, 1].map(|n| client(&server).set("a", n.to_string()).unwrap().etag.revision.0);
+        assert_eq!(revisions[0], seen + (crashes << 24) + 1);
+        assert_eq!([revision(watch.next()), revision(watch.next())], revisions);
+        seen = revisions[1];
+    }
+}
+
+#[test]
+fn a_watch_does_not_go_on_in_another_store() {
+    let (mut one, other) = (Server::start(), Server::start());
+    let front = Front::of(&one);
+    let watcher = front.client();
+    let mut watch = watcher.watch(from_the_first());
+    client(&one).set("a", "1").unwrap();
+    assert_eq!(revision(watch.next()), 1);
+    // Its next commit has the revision that is asked for, and is none of those that were missed.
+    for n in ["1", "2"] {
+        client(&other).set("b", n).unwrap();
+    }
+    front.put(&other);
+    one.kill();
+    let Some(Err(error)) = watch.next() else { panic!("it went on") };
+    let Error::OtherStore { watched, found, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(*found, client(&other).info().unwrap().epoch);
+    assert_ne!(watched, found);
 }

@@ -213,6 +213,16 @@ fn a_second_server_is_refused_also_where_the_pid_file_is_gone() {
 }
 
 #[test]
+fn a_directory_without_data_is_not_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("notes.txt"), "not kvd's").unwrap();
+    for command in ["check", "dump"] {
+        let error = failure(Launch::default().command("kvd").arg(command).arg(dir.path()).output().unwrap());
+        assert!(error.contains(&format!("there is no data of kvd in {}", dir.path().display())), "{command}: {error}");
+    }
+}
+
+#[test]
 fn looking_at_a_copy_leaves_nothing_in_it() {
     let mut server = Server::start();
     client(&server).set("key", "1").unwrap();

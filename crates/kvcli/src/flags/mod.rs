@@ -249,7 +249,8 @@ incr b 5
     ///
     /// Commands with its id, in --tx or KVD_TX, see one revision and what they themselves have written; others see it when it is
     /// committed. Nothing is locked: when another commit has changed what was read, `commit` fails with exit code 5, nothing has
-    /// happened, and the transaction is to be begun again.
+    /// happened, and the transaction is to be begun again. When `begin` fails, KVD_TX is set and empty: until it is unset,
+    /// commands are refused with exit code 2.
     #[command(after_help = "\
 Examples:
   export KVD_TX=$(kvcli tx begin)

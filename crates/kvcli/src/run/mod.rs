@@ -23,12 +23,12 @@ use std::io::Write as _;
 use std::ops::Deref;
 
 use kvd_client::Key;
-use kvd_client::blocking::{Client, Tx};
+use kvd_client::blocking::{self, Client};
 
 use crate::address;
 use crate::escape::escape;
 use crate::exit::{Exit, Failure};
-use crate::flags::{Cli, Command, Global};
+use crate::flags::{Cli, Command, Global, Tx};
 use crate::input;
 use crate::render::{self, Output, View};
 
@@ -103,7 +103,11 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<Exit, Failure> {
             let script = input::script(&arguments.file)?;
             transact::txn(&connect()?, output, &script)?
         }
-        Command::Tx { command } => transact::tx(&connect()?, output, command)?,
+        Command::Tx { command: Tx::Begin { read_only } } => {
+            transact::begin(&Connection::client(&cli.global)?, output, *read_only)?
+        }
+        Command::Tx { command: Tx::Commit } => transact::commit(&connect()?, output)?,
+        Command::Tx { command: Tx::Rollback } => transact::rollback(&connect()?, output)?,
         Command::Watch(arguments) => {
             let prefix = input::prefix(arguments.prefix.as_deref())?;
             watch::watch(&connect()?, output, prefix, arguments.from)?
@@ -120,16 +124,21 @@ pub(crate) fn run(cli: &Cli, output: &mut Output) -> Result<Exit, Failure> {
 /// The server, as commands see it: inside a transaction, if one is named.
 struct Connection {
     client: Client,
-    tx: Option<Tx>,
+    tx: Option<blocking::Tx>,
 }
 
 impl Connection {
     fn find(global: &Global) -> Result<Connection, Failure> {
-        let url = address::find(global.url.as_deref(), |name| std::env::var_os(name))?;
-        let client = Client::new(kvd_client::Client::new(&url)?)?;
+        let client = Connection::client(global)?;
         let tx = address::transaction(global.tx.as_deref(), |name| std::env::var_os(name))?;
         let tx = tx.map(|id| client.within(&id)).transpose()?;
         Ok(Connection { client, tx })
+    }
+
+    /// Outside of any transaction, whatever is named.
+    fn client(global: &Global) -> Result<Client, Failure> {
+        let url = address::find(global.url.as_deref(), |name| std::env::var_os(name))?;
+        Ok(Client::new(kvd_client::Client::new(&url)?)?)
     }
 
     /// For what has no place in a transaction: to do it elsewhere unasked would be no better than to drop it.

@@ -2,12 +2,12 @@
 
 use std::io::Write as _;
 
+use kvd_client::blocking::{Client, Tx};
 use kvd_client::{Error, Mode};
 use kvd_wire::rest::batch::{Format, Message};
 
 use super::Connection;
 use crate::exit::{Exit, Failure};
-use crate::flags::Tx;
 use crate::input::Script;
 use crate::render::{self, Output, View};
 
@@ -52,34 +52,37 @@ fn refused(script: &Script, error: Error) -> Failure {
     Failure { error: failure.error.map(|error| anyhow::anyhow!("{place}{error:#}")), ..failure }
 }
 
-/// Begins, commits or rolls back an interactive transaction.
-pub(super) fn tx(connection: &Connection, output: &mut Output, command: &Tx) -> Result<Exit, Failure> {
-    let open = || {
-        connection.tx.as_ref().ok_or_else(|| {
-            Failure::usage("no transaction is named").hint("name it by KVD_TX=$(kvcli tx begin), or --tx ID")
-        })
-    };
-    match command {
-        Tx::Begin { read_only } => {
-            let mode = if *read_only { Mode::ReadOnly } else { Mode::ReadWrite };
-            let tx = connection.client.begin(mode)?;
-            match tx.begun() {
-                Some(begun) if output.view.is_json() => output.json(&begun.encode(Format::Json, false))?,
-                _ => writeln!(output.out, "{}", tx.id())?,
-            }
-        }
-        Tx::Commit => {
-            let revision = open()?.commit().map_err(unanswered)?;
-            if output.view.is_json() {
-                output.json(serde_json::json!({ "revision": revision.0 }).to_string().as_bytes())?;
-            } else {
-                output.note(format_args!("committed at revision {revision}"))?;
-            }
-        }
-        Tx::Rollback => {
-            open()?.abort()?;
-            output.note("rolled back")?;
-        }
+/// Begins an interactive transaction.
+pub(super) fn begin(client: &Client, output: &mut Output, read_only: bool) -> Result<Exit, Failure> {
+    let mode = if read_only { Mode::ReadOnly } else { Mode::ReadWrite };
+    let tx = client.begin(mode)?;
+    match tx.begun() {
+        Some(begun) if output.view.is_json() => output.json(&begun.encode(Format::Json, false))?,
+        _ => writeln!(output.out, "{}", tx.id())?,
     }
     Ok(Exit::Ok)
+}
+
+/// Commits the one that is named.
+pub(super) fn commit(connection: &Connection, output: &mut Output) -> Result<Exit, Failure> {
+    let revision = named(connection)?.commit().map_err(unanswered)?;
+    if output.view.is_json() {
+        output.json(serde_json::json!({ "revision": revision.0 }).to_string().as_bytes())?;
+    } else {
+        output.note(format_args!("committed at revision {revision}"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Rolls back the one that is named.
+pub(super) fn rollback(connection: &Connection, output: &mut Output) -> Result<Exit, Failure> {
+    named(connection)?.abort()?;
+    output.note("rolled back")?;
+    Ok(Exit::Ok)
+}
+
+fn named(connection: &Connection) -> Result<&Tx, Failure> {
+    connection.tx.as_ref().ok_or_else(|| {
+        Failure::usage("no transaction is named").hint("name it by KVD_TX=$(kvcli tx begin), or --tx ID")
+    })
 }

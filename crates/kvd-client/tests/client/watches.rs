@@ -4,8 +4,8 @@
 use crate::support::{Fake, Then, answer};
 use kvd_client::{Client, Error, Revision, WatchOptions, Watched};
 
-const HEAD: &str =
-    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nkvd-revision: 40\r\nconnection: close\r\n\r\n";
+const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nkvd-store: e1b2c3d4\r\nkvd-revision: 40\r\n\
+                    connection: close\r\n\r\n";
 
 /// A stream that ends behind these events.
 fn stream(events: &str) -> Vec<Then> {
@@ -89,6 +89,24 @@ async fn what_is_no_longer_kept_and_a_server_that_was_never_there_are_errors_at_
     let mut watch = Client::new(&format!("http://{closed}")).unwrap().watch(WatchOptions::default());
     let error = watch.next().await.unwrap_err();
     assert!(matches!(error, Error::NotReachable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_stream_does_not_go_on_in_another_store() {
+    let other = format!("{}{}", HEAD.replace("e1b2c3d4", "0a0b0c0d"), commit(42, "not ours"));
+    let unnamed = format!("{}{}", HEAD.replace("kvd-store", "store"), commit(42, "whose?"));
+    let [other, unnamed] = [other, unnamed].map(|text| vec![Then::Answer(text.into_bytes())]);
+    let fake = Fake::start(vec![stream(&commit(41, "a")), other.clone(), other, unnamed, stream(&commit(42, "b"))]);
+    let mut watch = Client::new(&fake.url).unwrap().watch(WatchOptions::default());
+    assert_eq!(revisions(&mut watch, 1).await, [41]);
+    for _ in 0..2 {
+        let error = watch.next().await.unwrap_err();
+        let Error::OtherStore { watched, found, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((watched.as_str(), found.as_str()), ("e1b2c3d4", "0a0b0c0d"));
+    }
+    assert!(matches!(watch.next().await, Err(Error::BadAnswer { .. })));
+    // The one that was watched is back.
+    assert_eq!(revisions(&mut watch, 1).await, [42]);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! An error of the store as the problem that a client is told: with which code, and where in the request it points. Knows
 //! nothing of how a problem is written.
 
-use kvd_types::{Command, Error, Key, LimitExceeded};
+use kvd_types::{Command, Error, Etag, Key, LimitExceeded, Revision};
 
 use super::batch::{CHECKS, ELSE, OPS};
 use super::code::{
@@ -11,6 +11,9 @@ use super::code::{
 };
 use super::problem::{ItemProblem, Problem};
 use super::response::Answer;
+
+/// What a condition has met, where no commit has made it yet.
+const OWN_WRITE: &str = "it was set by this transaction";
 
 /// Where there is one key, there is no counting of items.
 const ONE_CONDITION_FAILED: &str = "the key's condition does not hold; nothing was changed";
@@ -25,7 +28,7 @@ impl Answer {
                 Problem::new(NOT_FOUND, detail).with_errors(errors)
             }
             Error::PreconditionFailed { failures, .. } => {
-                let failed = |have, index| ItemProblem { have: Some(have), ..self.checked(command, index) };
+                let failed = |have, index| found(have, self.checked(command, index));
                 let errors = failures.iter().map(|failure| failed(failure.have, failure.index)).collect();
                 let detail = if is_batch(command) { detail } else { ONE_CONDITION_FAILED.to_owned() };
                 Problem::new(PRECONDITION_FAILED, detail).with_errors(errors)
@@ -79,8 +82,11 @@ impl Answer {
         let (detail, is_condition) =
             (format!("operation {index}: {error}"), matches!(error, Error::PreconditionFailed { .. }));
         let problem = self.refuse(failed, error);
-        let have = problem.errors().first().and_then(|error| error.have);
-        let item = ItemProblem { have, ..self.item(command, index) };
+        let at_fault = self.item(command, index);
+        let item = match problem.errors().first() {
+            Some(inner) => ItemProblem { have: inner.have, detail: inner.detail.clone(), ..at_fault },
+            None => at_fault,
+        };
         let problem = if is_condition { Problem::new(OPERATION_CONDITION, "") } else { problem };
         problem.with_detail(detail).with_errors(vec![item])
     }
@@ -125,6 +131,15 @@ impl Answer {
             },
             _ => format!("#/{}/{index}", self.array),
         }
+    }
+}
+
+/// A condition that does not hold, and what it has met.
+fn found(have: Option<Etag>, item: ItemProblem) -> ItemProblem {
+    match have {
+        // Revision 0 is no commit's: it stands for the one that was to come of this.
+        Some(Etag { revision: Revision(0), .. }) => ItemProblem { detail: Some(OWN_WRITE.to_owned()), ..item },
+        _ => ItemProblem { have: Some(have), ..item },
     }
 }
 

@@ -28,6 +28,9 @@ use super::ttl::{self, KVD_TTL};
 /// The revision an answer is about.
 pub(crate) const KVD_REVISION: HeaderName = HeaderName::from_static("kvd-revision");
 
+/// The epoch of the store that an answer comes from, where that is to be compared.
+pub(crate) const KVD_STORE: HeaderName = HeaderName::from_static("kvd-store");
+
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");

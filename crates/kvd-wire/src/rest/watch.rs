@@ -12,7 +12,7 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
-use kvd_types::{Effect, Etag, Key, Revision};
+use kvd_types::{Effect, Epoch, Etag, Key, Revision};
 use percent_encoding::utf8_percent_encode;
 
 use super::batch::{EventWire, Format, Message, WatchEvent, WatchLagged, encode};
@@ -21,7 +21,7 @@ use super::negotiate;
 use super::path::RESERVED;
 use super::problem::Problem;
 use super::query::{Query, digits};
-use super::response::KVD_REVISION;
+use super::response::{KVD_REVISION, KVD_STORE};
 
 /// The media type of server-sent events.
 const EVENT_STREAM: &str = "text/event-stream";
@@ -120,14 +120,18 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Revision>, Problem> {
     }
 }
 
-/// The head of the answer. What follows are the commits after `place`.
-pub fn head(place: Revision) -> Response<()> {
+/// The head of the answer. What follows are the commits after `place` of the store `epoch`.
+///
+/// # Panics
+/// Never: hexadecimal digits are a header's value.
+pub fn head(epoch: Epoch, place: Revision) -> Response<()> {
     let mut response = Response::new(());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers.insert(KVD_STORE, epoch.to_string().parse().expect("hexadecimal digits are a header's value"));
     headers.insert(KVD_REVISION, HeaderValue::from(place.0));
     response
 }

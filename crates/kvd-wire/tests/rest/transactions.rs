@@ -277,7 +277,11 @@ fn a_refused_transaction_points_to_the_check_or_operation() {
         assert!(problem.detail().contains(&error.to_string()), "{}", problem.detail());
     }
     let problem = answer.refuse(&command, failed(1, condition(Some(etag(9)))));
-    assert_eq!(problem.errors()[0].have, Some(Some(etag(9))));
+    assert_eq!((problem.errors()[0].have, &problem.errors()[0].detail), (Some(Some(etag(9))), &None));
+    // What the transaction itself has set has no version yet.
+    let problem = answer.refuse(&command, failed(1, condition(Some(etag(0)))));
+    let item = &problem.errors()[0];
+    assert_eq!((item.have, item.detail.as_deref()), (None, Some("it was set by this transaction")));
 }
 
 #[test]

@@ -240,9 +240,10 @@ fn a_place_is_an_id_without_data_and_the_end_of_a_slow_watch_an_event() {
     write_lagged(WatchLagged { revision: Revision(57), oldest: Revision(90) }, &mut text);
     let expected = ": quiet\nid: 57\n\nevent: lagged\ndata: {\"revision\":57,\"oldest\":90}\n\n";
     assert_eq!(String::from_utf8(text).unwrap(), expected);
-    let response = head(Revision(57));
+    let response = head(EPOCH, Revision(57));
     let header = |name: &str| response.headers()[name].to_str().unwrap();
     assert_eq!((header("content-type"), header("cache-control")), ("text/event-stream", "no-store"));
+    assert_eq!(header("kvd-store"), EPOCH.to_string());
     assert_eq!((header("kvd-revision"), header("x-accel-buffering")), ("57", "no"));
 }
 

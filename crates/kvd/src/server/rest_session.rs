@@ -146,7 +146,7 @@ impl Session {
     ) -> Result<Response<Outgoing>, Problem> {
         let engine = self.engine()?;
         let watched = engine.watch(watch.from).map_err(|gone| Problem::commits_not_kept(gone.to_string()))?;
-        let head = wire_watch::head(watched.place());
+        let head = wire_watch::head(engine.epoch(), watched.place());
         if answer.is_head() {
             return Ok(self.whole(head.map(|()| Bytes::new())));
         }

@@ -290,17 +290,21 @@ fn a_stop_ends_watches_and_a_start_goes_on_after_it() {
     client(&server).set("a", "2").unwrap();
     assert_eq!(commit(&mut stream), (2, json!([set("a", "2")])));
 
-    // After a kill revisions jump, and what was skipped is no place.
+    // After a kill revisions jump, and what was skipped is no place; who had seen all that is left has missed nothing.
     server.kill();
     server.restart();
     let newest = stats(&server).revision;
     assert!(newest > 1 << 24);
-    for from in [2, 3, newest] {
+    for from in [2, 4, newest] {
         assert_eq!(ask(server.address(), &format!("GET /v1/watch?from={from}"), b"").status, 410, "{from}");
     }
-    let mut stream = EventStream::open(server.address(), &format!("/v1/watch?from={}", newest + 1), "");
+    let next = format!("/v1/watch?from={}", newest + 1);
+    let mut streams = ["/v1/watch?from=3", &next].map(|target| EventStream::open(server.address(), target, ""));
     client(&server).set("a", "3").unwrap();
-    assert_eq!(commit(&mut stream).0, newest + 1);
+    for stream in &mut streams {
+        assert_eq!(stream.head().header("kvd-store"), Some(client(&server).info().unwrap().epoch.as_str()));
+        assert_eq!(commit(stream).0, newest + 1);
+    }
 }
 
 #[test]
