@@ -254,7 +254,8 @@ pub(crate) fn ahead(store: &Store, worker: &mut Worker) -> bool {
     let target = store.memory_bytes_max - store.eviction.slack(store.memory_bytes_max);
     for _ in 0..STEPS_AHEAD {
         let memory = Memory::of(store, &mut worker.reader);
-        if memory.used - memory.leaving() <= target {
+        // As in `room`: what is too much without any key is not made to fit by taking them all.
+        if memory.used - memory.leaving() <= target || memory.staying() > target {
             return false;
         }
         // Refused when the store is closed, or its disk full or failed: then writes are refused, too, and are told why.

@@ -167,6 +167,11 @@ impl Memory {
     pub(crate) fn leaving(&self) -> u64 {
         self.held + self.retired + self.queue
     }
+
+    /// What stays when all that has gone, and every key.
+    pub(crate) fn staying(&self) -> u64 {
+        self.fixed - self.queue
+    }
 }
 
 /// Frees what can be freed: versions that nobody reads any more, and retired memory. A slice of that, some tens of milliseconds

@@ -191,6 +191,28 @@ fn what_is_used_stays_while_others_come_and_go() {
 }
 
 #[test]
+fn nothing_goes_ahead_for_what_is_too_much_without_any_key() {
+    let buffers = Buffers::default();
+    let engine = full_store(Config { buffers: buffers.clone(), ..Config::default() });
+    let mut worker = engine.worker();
+    for number in 0..2_000 {
+        set(&engine, &mut worker, number, 1_000).unwrap();
+    }
+    while engine.maintain(&mut worker) {}
+    let keys = engine.stats().totals.keys;
+
+    buffers.add(MAX);
+    while engine.maintain(&mut worker) {}
+    assert_eq!(engine.stats().totals.keys, keys);
+
+    // What can be made room for is.
+    buffers.remove(MAX / 2);
+    while engine.maintain(&mut worker) {}
+    let left = engine.stats().totals.keys;
+    assert!((keys / 4..keys * 3 / 4).contains(&left), "{left} of {keys}");
+}
+
+#[test]
 fn keys_that_were_just_set_are_not_the_first_to_go() {
     let engine = full_store(Config::default());
     let mut worker = engine.worker();

@@ -11,7 +11,7 @@ use kvd_types::{Etag, Key, Limit, LimitExceeded, Revision};
 use super::batch::{Format, encode_problem};
 use super::code::{
     BAD_CURSOR, BUSY, CLOSED, Code, INTERNAL, INVALID_ITEM, JOURNAL_FAILED, LIMIT_EXCEEDED, LOADING, MALFORMED_BODY,
-    METHOD_NOT_ALLOWED, NO_ROOM, NOT_FOUND, OUTCOME_UNKNOWN, PAGE_LIMIT_EXCEEDED, RANGE_NOT_SATISFIABLE,
+    MEMORY_FULL, METHOD_NOT_ALLOWED, NO_ROOM, NOT_FOUND, OUTCOME_UNKNOWN, PAGE_LIMIT_EXCEEDED, RANGE_NOT_SATISFIABLE,
     REQUEST_TIMEOUT, SNAPSHOT_TOO_OLD, TOO_MANY_TRANSACTIONS, TRANSACTION_ENDED, TX_BUSY, UNSUPPORTED,
 };
 use super::response::KVD_REVISION;
@@ -157,6 +157,16 @@ impl Problem {
     /// 503: the bodies in memory have reached `inbound_bytes_max`; this one was not read.
     pub fn busy() -> Problem {
         Problem::new(BUSY, "too many request bodies are in memory; nothing was changed")
+    }
+
+    /// 507: a body that never fits into the memory that there is for bodies; `bytes` where its length is known.
+    pub fn body_without_room(bytes: Option<u64>, max: usize) -> Problem {
+        let bytes = bytes.map_or("more bytes".to_owned(), |bytes| format!("{bytes} bytes"));
+        let detail = format!(
+            "the request's body has {bytes}, and all bodies together may take {max} bytes of memory; nothing was changed. Send \
+             less at once, or raise the limit (memory.max)"
+        );
+        Problem::new(MEMORY_FULL, detail)
     }
 
     /// 503: not ready yet; `progress` says how far it is.

@@ -46,7 +46,7 @@ pub(crate) struct Config {
     pub(crate) allowed_hosts: Vec<String>,
     /// Time to live of what is set without one, in milliseconds; none for ever.
     pub(crate) default_ttl_ms: Option<u64>,
-    /// The bounds of what comes from outside.
+    /// The bounds of what comes from outside. Request bodies together take no more than the memory limit leaves to them.
     pub(crate) limits: Limits,
     /// Where journal, snapshots, pid file and log are. Absolute; need not exist.
     pub(crate) data_dir: PathBuf,
@@ -144,7 +144,10 @@ pub(crate) fn load(command_line: &CommandLine<'_>) -> Result<Loaded, ConfigError
         stop_timeout: settings.server.stop_timeout,
         allowed_hosts: settings.http.allowed_hosts,
         default_ttl_ms: settings.expiry.default_ttl.map(|ttl| ttl.as_millis() as u64),
-        limits: settings.limits,
+        limits: Limits {
+            inbound_bytes_max: settings.limits.inbound_bytes_max.min(settings.memory.inbound_bytes_max()),
+            ..settings.limits
+        },
         durability: (!settings.storage.in_memory).then_some(Durability {
             fsync: settings.storage.fsync,
             interval: settings.storage.interval,

@@ -143,6 +143,18 @@ pub(crate) struct Memory {
     pub(crate) policy: MemoryPolicy,
 }
 
+impl Memory {
+    /// Most bytes of it that request bodies together may take. Keys make room for bodies under way, too, whether or not those
+    /// ever become values: half of a cache stays.
+    pub(crate) fn inbound_bytes_max(&self) -> usize {
+        let max = self.max.unwrap_or(usize::MAX);
+        match self.policy {
+            MemoryPolicy::Reject => max,
+            MemoryPolicy::Evict => max / 2,
+        }
+    }
+}
+
 /// What happens to a write that finds memory full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -33,6 +33,11 @@ impl Budget {
         Budget { bytes_max, used: AtomicUsize::new(0), buffers }
     }
 
+    /// Whether a request of so many bytes is too much even when there is no other.
+    fn never_fits(&self, bytes: u64) -> bool {
+        bytes > self.bytes_max as u64
+    }
+
     /// Nothing yet: it grows.
     pub(super) fn reserve(&self) -> Reserved<'_> {
         Reserved { budget: self, bytes: 0 }
@@ -80,8 +85,9 @@ impl Drop for Reserved<'_> {
 /// The result owns exactly its bytes: no part of a socket's buffer is kept alive by a value.
 ///
 /// # Errors
-/// 413 before anything is read when the announced length is too much, or as soon as too much has come; 408 when the client
-/// pauses for too long; 503 when the budget is spent; 400 when the client went away.
+/// 413, or 507 for what is more than the whole budget, before anything is read when the announced length is too much, or as soon
+/// as too much has come; 408 when the client pauses for too long; 503 when others have spent the budget; 400 when the client
+/// went away.
 pub(super) async fn read<'a>(
     body: &mut Incoming,
     limit: Limit,
@@ -94,6 +100,9 @@ pub(super) async fn read<'a>(
     if announced.is_some_and(|length| length > bytes_max as u64) {
         return Err(too_large(announced));
     }
+    if announced.is_some_and(|length| budget.never_fits(length)) {
+        return Err(Problem::body_without_room(announced, budget.bytes_max));
+    }
 
     let mut reserved = budget.reserve();
     let mut read = Vec::new();
@@ -102,10 +111,14 @@ pub(super) async fn read<'a>(
     {
         // Trailers say nothing to us.
         let Ok(data) = frame.map_err(|_| Problem::incomplete_body())?.into_data() else { continue };
-        reserved.grow(data.len())?;
-        if read.len() + data.len() > bytes_max {
+        let length = read.len() + data.len();
+        if length > bytes_max {
             return Err(too_large(None));
         }
+        if budget.never_fits(length as u64) {
+            return Err(Problem::body_without_room(None, budget.bytes_max));
+        }
+        reserved.grow(data.len())?;
         if read.is_empty() && body.is_end_stream() {
             return Ok((Bytes::copy_from_slice(&data), reserved));
         }

@@ -206,8 +206,8 @@ impl Connection<'_> {
         let is_amid = needs_more && parser.is_amid_request(input);
         if !self.held.hold(if is_amid { input.len() + parser.kept_bytes() } else { 0 }) {
             self.refuse(
-                "ERR the requests of all clients together are more than limits.inbound_bytes_max; the connection is \
-                 closed, try again",
+                "ERR the requests of all clients together are more than limits.inbound_bytes_max, or than memory.max \
+                 leaves to them; the connection is closed, try again",
             );
             self.is_ending = true;
         }

@@ -16,7 +16,8 @@ use crate::server::body::{Budget, Reserved};
 use crate::server::execute::LONG_WORK_BYTES;
 
 /// There is no memory for more.
-const OVER_BUDGET: &str = "ERR the requests of all clients together are more than limits.inbound_bytes_max; try again";
+const OVER_BUDGET: &str = "ERR the requests of all clients together are more than limits.inbound_bytes_max, or than memory.max \
+     leaves to them; try again";
 
 /// EXEC's answers are made in one go: what tells of the server alone has no part in them when there is much already.
 const TOO_MUCH_TOLD: &str =
