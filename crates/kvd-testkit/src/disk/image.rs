@@ -127,7 +127,13 @@ impl Image {
     }
 
     pub(super) fn sync_names(&mut self) {
-        self.durable_names = self.names.clone();
+        // Only what is still unsynced: as with pages, the kernel takes for clean what a sync has failed on.
+        for renaming in std::mem::take(&mut self.unsynced) {
+            renaming.apply(&mut self.durable_names);
+        }
+    }
+
+    pub(super) fn forget_unsynced_names(&mut self) {
         self.unsynced.clear();
     }
 

@@ -318,10 +318,18 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.look(Call::SyncDir, |state| {
-            state.image.sync_names();
-            Ok(())
-        })
+        let mut state = self.state();
+        match state.fate(Call::SyncDir) {
+            Fate::Done => {
+                state.image.sync_names();
+                Ok(())
+            }
+            Fate::Cut | Fate::Dead => Err(power_cut()),
+            Fate::Fails(kind) => {
+                state.image.forget_unsynced_names();
+                Err(kind.into())
+            }
+        }
     }
 }
 
