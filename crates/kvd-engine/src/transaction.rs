@@ -195,8 +195,8 @@ impl Update {
     }
 
     /// Carries out a command on what this transaction sees: its revision, and its own writes on top. What the answer tells of is
-    /// remembered, and must still hold at the commit. An own write, and the answer to one, has revision 0, which no commit has: the
-    /// commit's is not known yet. A command that fails has changed nothing.
+    /// remembered, and must still hold at the commit. An own write, and the answer to one, has
+    /// revision 0, which no commit has: the commit's is not known yet. A command that fails has changed nothing.
     ///
     /// # Errors
     /// As outside a transaction; [`Error::SnapshotTooOld`] when the versions of this revision had to go;

@@ -1,5 +1,6 @@
 //! Random commands inside an update, while others commit: each answer is that of the model at the update's revision, and it
-//! commits if nothing that an answer has told of was changed. No condition holds for the revision or tag of an own write. A command that is refused leaves nothing.
+//! commits if nothing that an answer has told of was changed. No
+//! condition holds for the revision or tag of an own write. A command that is refused leaves nothing.
 
 use std::collections::BTreeSet;
 
