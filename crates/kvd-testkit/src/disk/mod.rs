@@ -174,6 +174,7 @@ impl SimDisk {
         let mut state = self.state();
         (state.dead, state.failed, state.locked, state.cut_at) = (false, false, false, None);
         state.faults.clear();
+        state.image.remember_names();
     }
 
     /// A disk of its own in the same state, as the next process finds it when this one was killed.
