@@ -163,6 +163,7 @@ fn line(item: &ItemProblem) -> String {
     };
     match (&item.detail, &item.have) {
         (Some(detail), _) => format!("{name}: {detail}"),
+        (None, Some(Some(etag))) if etag.revision.0 == 0 => format!("{name} was written in this transaction"),
         (None, Some(Some(etag))) => format!("{name} is at revision {}", etag.revision),
         (None, Some(None)) => format!("{name} is missing"),
         (None, None) => name,

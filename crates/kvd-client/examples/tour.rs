@@ -17,7 +17,8 @@ async fn main() -> anyhow::Result<()> {
     client.set("tour/greeting", "hello").await?;
     client.set(b"tour/\xff\x00", vec![0, 1, 2]).await?;
     let greeting = client.get("tour/greeting").await?.context("it was just set")?;
-    println!("tour/greeting is {:?}, version {}", greeting.bytes, greeting.meta.etag);
+    let version = greeting.meta.etag.context("outside a transaction a version has a tag")?;
+    println!("tour/greeting is {:?}, version {version}", greeting.bytes);
 
     // Several keys at once: all or none, and all of one revision.
     let sets = [("tour/a", "1"), ("tour/b", "2")].map(|(key, value)| Ok(Set::new(Key::new(key.as_bytes())?, value)));
@@ -29,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
     }
 
     // Only if nobody else has changed it.
-    let stale = Condition::AnyOf(vec![greeting.meta.etag]);
+    let stale = Condition::AnyOf(vec![version]);
     client.set("tour/greeting", "hello from somebody else").await?;
     let set = Set { condition: stale, ..Set::new(Key::new(b"tour/greeting".as_slice())?, "too late") };
     let error = client.set_with(set).await.err().context("the condition can't hold")?;

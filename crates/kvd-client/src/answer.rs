@@ -184,10 +184,15 @@ fn ttl_ms(headers: &HeaderMap) -> Result<Option<u64>, Misread> {
     ms.map(Some).ok_or_else(|| no_kvd_answer("its Kvd-TTL is no time"))
 }
 
-fn etag(headers: &HeaderMap) -> Result<Etag, Misread> {
-    let text = headers.get(ETAG).and_then(|value| value.to_str().ok()).unwrap_or_default();
+/// The entity tag. Only what a transaction has written itself has none, and then its revision is 0.
+fn etag(headers: &HeaderMap) -> Result<Option<Etag>, Misread> {
+    let header = headers.get(ETAG);
+    if header.is_none() && number(headers, KVD_REVISION).is_ok_and(|revision| revision == 0) {
+        return Ok(None);
+    }
+    let text = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let tag = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
-    tag.ok_or_else(|| no_kvd_answer("it has no entity tag"))
+    tag.map(Some).ok_or_else(|| no_kvd_answer("it has no entity tag"))
 }
 
 fn number(headers: &HeaderMap, name: HeaderName) -> Result<u64, Misread> {

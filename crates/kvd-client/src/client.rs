@@ -85,8 +85,8 @@ pub struct Value {
 /// The outcome of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// The key's new version.
-    pub etag: Etag,
+    /// The key's new version; none inside a transaction, where it has no revision yet.
+    pub etag: Option<Etag>,
     /// Whether the key had no value before.
     pub created: bool,
 }

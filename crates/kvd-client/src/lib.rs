@@ -27,10 +27,11 @@
 //!
 //! // Only if nobody changed it since it was read.
 //! let value = client.get("greeting").await?.expect("it was set before");
-//! let if_unchanged = Condition::AnyOf(vec![value.meta.etag]);
+//! let tag = value.meta.etag.expect("only own writes in a transaction have none");
+//! let if_unchanged = Condition::AnyOf(vec![tag]);
 //! let set = Set { condition: if_unchanged, ..Set::new(Key::new(b"greeting")?, "hello again") };
 //! match client.set_with(set).await {
-//!     Ok(written) => println!("now at {}", written.etag),
+//!     Ok(written) => println!("now at {}", written.etag.expect("it is committed")),
 //!     Err(error) if error.code() == Some("precondition-failed") => println!("somebody was faster"),
 //!     Err(error) => return Err(error),
 //! }

@@ -36,14 +36,20 @@ pub(crate) fn holds(condition: &Condition, current: Option<impl Held>, epoch: Ep
         Condition::Always => true,
         Condition::Absent => current.is_none(),
         Condition::Exists => current.is_some(),
-        // No commit has revision 0: it stands for a version that has none yet.
-        Condition::Revision(revision) => {
-            current.is_some_and(|held| held.revision() == *revision) && *revision != Revision(0)
-        }
-        Condition::AnyOf(tags) => current.is_some_and(|held| tags.contains(&etag(epoch, held))),
-        Condition::NoneOf(tags) => current.is_none_or(|held| !tags.contains(&etag(epoch, held))),
+        Condition::Revision(revision) => current.is_some_and(|held| is_committed(held) && held.revision() == *revision),
+        Condition::AnyOf(tags) => current.is_some_and(|held| is_one_of(tags, held, epoch)),
+        Condition::NoneOf(tags) => current.is_none_or(|held| !is_one_of(tags, held, epoch)),
         Condition::Value(value) => current.is_some_and(|held| held.has_value(value)),
     }
+}
+
+/// No commit has revision 0: it stands for a version that has none yet.
+fn is_committed(held: impl Held) -> bool {
+    held.revision() != Revision(0)
+}
+
+fn is_one_of(tags: &[Etag], held: impl Held, epoch: Epoch) -> bool {
+    is_committed(held) && tags.contains(&etag(epoch, held))
 }
 
 /// The same for the only key of a command.

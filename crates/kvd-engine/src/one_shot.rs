@@ -16,13 +16,10 @@ use crate::current::Current;
 use crate::engine::{Store, Worker};
 use crate::moment::Moment;
 use crate::mutation::Demand;
-use crate::overlay::{self, Overlay, Write};
+use crate::overlay::{self, Overlay, PENDING, Write};
 use crate::planted::{self, Bug};
 use crate::stats::{self, Tally};
 use crate::{judge, read, rule};
-
-/// What stands for the revision of a commit that has none yet.
-const PENDING: Revision = Revision(0);
 
 /// What a transaction came to.
 struct Outcome {

@@ -23,6 +23,9 @@ use crate::rule::{self, Held, Outcome};
 use crate::stats::Tally;
 use crate::{duplicates, judge};
 
+/// What stands for the revision of a commit that has none yet: no condition on a revision or a tag holds for it.
+pub(crate) const PENDING: Revision = Revision(0);
+
 /// A write that is not committed yet.
 #[derive(Clone)]
 pub(crate) enum Write {
@@ -90,7 +93,7 @@ pub(crate) trait Overlay {
     /// When this is.
     fn moment(&self) -> Moment;
 
-    /// What answers, and own writes, have for a revision.
+    /// What answers have for a revision that tell of no own write; those that do have [`PENDING`].
     fn revision(&self) -> Revision;
 
     /// What the key holds below.
@@ -107,13 +110,18 @@ pub(crate) trait Overlay {
 
     /// What the key holds, own writes included.
     fn look(&mut self, key: &Key<'_>) -> Result<Option<Entry>, Error> {
-        let (moment, revision) = (self.moment(), self.revision());
+        let moment = self.moment();
         let Some(own) = self.own(key).cloned() else { return self.below(key) };
         let Write::Put { value, content_type, ttl } = own else { return Ok(None) };
         let before = if ttl == Ttl::Keep { self.below(key)?.map(|entry| entry.expires_at_ms) } else { None };
         let expires_at_ms = moment.expires_at_ms(ttl, before);
-        let entry = Entry { value, content_type, expires_at_ms, revision };
+        let entry = Entry { value, content_type, expires_at_ms, revision: PENDING };
         Ok(moment.is_before(expires_at_ms).then_some(entry))
+    }
+
+    /// What the answer to a command has for a revision that was to write.
+    fn revision_after(&self, has_written: bool) -> Revision {
+        if has_written { PENDING } else { self.revision() }
     }
 
     fn write(&mut self, key: &Key<'_>, write: Write) -> Result<(), Error> {
@@ -139,14 +147,14 @@ pub(crate) fn execute(keys: &mut impl Overlay, store: &Store, command: &Command<
             let before = keys.look(&set.key)?;
             judge::one(&set.condition, before.as_ref(), store.epoch)?;
             self::set(keys, set)?;
-            Ok(Reply::Set { revision: keys.revision(), created: before.is_none() })
+            Ok(Reply::Set { revision: PENDING, created: before.is_none() })
         }
         Command::MultiSet { sets } => multi_set(keys, store, sets),
         Command::Delete(delete) => {
             let before = keys.look(&delete.key)?;
             judge::one(&delete.condition, before.as_ref(), store.epoch)?;
             self::delete(keys, &delete.key, before.is_some())?;
-            Ok(Reply::Deleted { revision: keys.revision(), found: before.is_some() })
+            Ok(Reply::Deleted { revision: keys.revision_after(before.is_some()), found: before.is_some() })
         }
         Command::MultiDelete { deletes, require_all } => multi_delete(keys, store, deletes, *require_all),
         Command::Modify(modify) => self::modify(keys, store, modify),
@@ -219,7 +227,7 @@ fn multi_set(keys: &mut impl Overlay, store: &Store, sets: &[Set<'_>]) -> Result
     judge::all(sets.iter().map(|set| &set.condition), before.iter().map(Option::as_ref), store.epoch)?;
     sets.iter().try_for_each(|set| self::set(keys, set))?;
     let replaced = before.iter().flatten().count();
-    Ok(Reply::MultiSet { revision: keys.revision(), created: sets.len() - replaced, replaced })
+    Ok(Reply::MultiSet { revision: PENDING, created: sets.len() - replaced, replaced })
 }
 
 fn multi_delete(
@@ -241,7 +249,7 @@ fn multi_delete(
         return Err(Error::Missing { missing, total: deletes.len() });
     }
     deletes.iter().enumerate().try_for_each(|(at, delete)| self::delete(keys, &delete.key, is_there(at)))?;
-    Ok(Reply::MultiDeleted { revision: keys.revision(), deleted, missing: missing.len() })
+    Ok(Reply::MultiDeleted { revision: keys.revision_after(deleted > 0), deleted, missing: missing.len() })
 }
 
 fn modify(keys: &mut impl Overlay, store: &Store, modify: &Modify<'_>) -> Result<Reply, Error> {
@@ -265,7 +273,7 @@ fn modify(keys: &mut impl Overlay, store: &Store, modify: &Modify<'_>) -> Result
     };
     keys.write(&modify.key, write)?;
     keys.tally().sets += usize::from(!matches!(modify.rule, Rule::Expire { .. }));
-    Ok(Reply::Modified { revision: keys.revision(), entry: keys.look(&modify.key)?, changed: true })
+    Ok(Reply::Modified { revision: PENDING, entry: keys.look(&modify.key)?, changed: true })
 }
 
 fn transfer(keys: &mut impl Overlay, transfer: &Transfer<'_>) -> Result<Reply, Error> {
@@ -286,5 +294,6 @@ fn transfer(keys: &mut impl Overlay, transfer: &Transfer<'_>) -> Result<Reply, E
             Transferred::Done
         }
     };
-    Ok(Reply::Transferred { revision: keys.revision(), outcome })
+    let has_written = outcome == Transferred::Done && from != to;
+    Ok(Reply::Transferred { revision: keys.revision_after(has_written), outcome })
 }

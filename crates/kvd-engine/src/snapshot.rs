@@ -104,7 +104,8 @@ impl SnapshotRun {
     /// Ends it, and removes what the two newest snapshots don't need.
     ///
     /// # Errors
-    /// No room, or what the operating system says. If the journal has failed, there is none.
+    /// No room, or what the operating system says. If the journal has failed, there is none; and it has, if names could not be
+    /// made durable.
     pub fn finish(mut self, now_ms: u64) -> Result<Snapshotted, Error> {
         let (store, journal) = (self.engine.parts(), self.engine.journal());
         // Before the end: what is cleared later is in the tail.
@@ -122,9 +123,15 @@ impl SnapshotRun {
         };
         let mut writer = self.writer.take().expect("it has begun");
         writer.set_past(past);
-        writer.finish(end, durable, time)?;
-        journal.note_snapshot(end, self.bytes);
-        Ok(Snapshotted { revision: end, purged: journal.snapshots.purge()? })
+        let purged = writer.finish(end, durable, time).and_then(|()| {
+            journal.note_snapshot(end, self.bytes);
+            journal.snapshots.purge()
+        });
+        if purged.is_err() && journal.snapshots.check().is_err() {
+            // It was final for the journal too: who waits for that is told now.
+            self.engine.flush(now_ms)?;
+        }
+        Ok(Snapshotted { revision: end, purged: purged? })
     }
 }
 

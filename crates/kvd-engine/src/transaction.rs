@@ -195,7 +195,8 @@ impl Update {
     }
 
     /// Carries out a command on what this transaction sees: its revision, and its own writes on top. What the answer tells of is
-    /// remembered, and must still hold at the commit. A command that fails has changed nothing.
+    /// remembered, and must still hold at the commit. An own write, and the answer to one, has
+    /// revision 0, which no commit has: the commit's is not known yet. A command that fails has changed nothing.
     ///
     /// # Errors
     /// As outside a transaction; [`Error::SnapshotTooOld`] when the versions of this revision had to go;
@@ -388,7 +389,6 @@ impl Overlay for Session<'_> {
         self.update.moment()
     }
 
-    /// Own writes count as of the revision that is read: an answer tells it, and a condition may ask for what was told.
     fn revision(&self) -> Revision {
         self.update.revision()
     }

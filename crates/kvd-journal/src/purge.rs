@@ -7,7 +7,7 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::planted::{self, Bug};
 use crate::segment::{self, Header};
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::{self, Snapshot, Snapshots};
 
 /// What a purge removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Purged {
 }
 
 /// `known` are the snapshots that were read and found whole, here or at the start.
-pub(crate) fn purge(disk: &dyn Disk, known: &mut Vec<Revision>) -> Result<Purged, Error> {
+pub(crate) fn purge(directory: &Snapshots, disk: &dyn Disk, known: &mut Vec<Revision>) -> Result<Purged, Error> {
     let location = disk.location();
     let names = disk.list().map_err(Error::io("list", &location))?;
     let mut purged = Purged::default();
@@ -41,7 +41,7 @@ pub(crate) fn purge(disk: &dyn Disk, known: &mut Vec<Revision>) -> Result<Purged
     let Some(oldest) = whole.get(keep - 1).copied() else { return Ok(purged) };
     // A name that was only seen may be gone after a power cut; what is removed then must not be missed.
     if !planted::is(Bug::SnapshotNameNotSynced) {
-        disk.sync_dir().map_err(Error::io("make the names durable of", &location))?;
+        directory.sync_dir("make the names durable of", &location)?;
     }
     let mut remove = |name: String| {
         disk.remove(&name).map_err(Error::io("remove", &name))?;
@@ -60,7 +60,7 @@ pub(crate) fn purge(disk: &dyn Disk, known: &mut Vec<Revision>) -> Result<Purged
         }
         remove(segment::name(pair[0]))?;
     }
-    disk.sync_dir().map_err(Error::io("make the names durable of", &location))?;
+    directory.sync_dir("make the names durable of", &location)?;
     Ok(purged)
 }
 

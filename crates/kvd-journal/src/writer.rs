@@ -41,7 +41,7 @@ pub enum Policy {
 /// The end of the journal.
 pub struct Writer {
     disk: Arc<dyn Disk>,
-    /// Holds the directory's lock too, until the writer goes and those who make snapshots.
+    /// Holds the directory's lock too, until the writer goes and those who make snapshots; and the first failure of either.
     snapshots: Snapshots,
     options: Options,
     segment: Header,
@@ -61,8 +61,6 @@ pub struct Writer {
     now_ms: u64,
     /// When the last sync was.
     synced_at_ms: u64,
-    /// The first failure; nothing is tried after it.
-    failed: Option<String>,
 }
 
 /// Bytes of records that a segment has room for, at least.
@@ -102,7 +100,6 @@ impl Writer {
             durable: last,
             now_ms,
             synced_at_ms: now_ms,
-            failed: None,
         }
     }
 
@@ -356,17 +353,14 @@ impl Writer {
     }
 
     fn check(&self) -> Result<(), Error> {
-        match &self.failed {
-            Some(cause) => Err(Error::Failed { cause: cause.clone() }),
-            None => Ok(()),
-        }
+        // Not by who makes a snapshot, should its failure be the first.
+        self.snapshots.check().inspect_err(|_| self.room.shut())
     }
 
     /// From here on nothing is tried any more.
     fn fail(&mut self, error: Error) -> Error {
         self.room.shut();
-        self.failed.get_or_insert_with(|| error.to_string());
-        error
+        self.snapshots.fail(error)
     }
 }
 

@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn metadata_is_an_mget_item_without_its_value() {
         let etag = Etag { epoch: Epoch(0xe1b2_c3d4), revision: Revision(57) };
-        let meta = ItemMeta { etag, size: 3, ttl_ms: None, content_type: None };
+        let meta = ItemMeta { etag: Some(etag), size: 3, ttl_ms: None, content_type: None };
         let key = |bytes: &'static [u8]| Key::new(bytes).unwrap();
         let known = [(key(b"a\n"), Some(meta)), (key(b"\xff\0"), None)];
         let text = String::from_utf8(items_without_values(&known).unwrap()).unwrap();

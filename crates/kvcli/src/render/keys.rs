@@ -28,7 +28,9 @@ impl Listed {
     /// Size and revision of a key.
     fn figures(&self) -> Option<(u64, u64)> {
         match self {
-            Listed::Key(item) => Some(item.meta.as_ref().map_or((0, 0), |meta| (meta.size, meta.etag.revision.0))),
+            Listed::Key(item) => {
+                Some(item.meta.as_ref().map_or((0, 0), |meta| (meta.size, meta.etag.map_or(0, |etag| etag.revision.0))))
+            }
             Listed::Folder(_) => None,
         }
     }
@@ -140,7 +142,7 @@ mod tests {
 
     fn item(name: &'static str, size: u64, revision: u64) -> ListItem {
         let etag = Etag { epoch: Epoch(1), revision: Revision(revision) };
-        let meta = Some(ItemMeta { etag, size, ttl_ms: None, content_type: None });
+        let meta = Some(ItemMeta { etag: Some(etag), size, ttl_ms: None, content_type: None });
         ListItem { key: key(name), meta, value: None }
     }
 

@@ -177,13 +177,12 @@ pub(crate) fn info(info: &InfoAnswer) -> Vec<Group> {
 /// `kvcli head` for people.
 pub(crate) fn head(key: &Key<'_>, meta: &ItemMeta) -> Vec<Row> {
     let content_type = meta.content_type.as_ref().map_or(kvd_client::ContentType::DEFAULT, |stored| stored.as_str());
-    let mut rows = vec![
-        ("key", escape(key.as_bytes())),
-        ("size", size(meta.size)),
-        ("revision", meta.etag.revision.to_string()),
-        ("etag", meta.etag.to_string()),
-        ("content type", content_type.to_owned()),
-    ];
+    let mut rows = vec![("key", escape(key.as_bytes())), ("size", size(meta.size))];
+    match meta.etag {
+        Some(etag) => rows.extend([("revision", etag.revision.to_string()), ("etag", etag.to_string())]),
+        None => rows.push(("revision", "none before the commit".to_owned())),
+    }
+    rows.push(("content type", content_type.to_owned()));
     rows.extend(meta.ttl_ms.map(|ms| ("goes in", duration_ms(ms))));
     rows
 }

@@ -13,7 +13,7 @@ use crate::escape::escape;
 fn outcome<'r>(result: &'r OpResult<'_>) -> (&'static str, &'r Key<'r>, Option<String>) {
     match result {
         OpResult::Got(item) => ("get", &item.key, item.found.as_ref().map(|found| escape(&found.value))),
-        OpResult::Set(item) => ("set", &item.key, Some(item.etag.revision.to_string())),
+        OpResult::Set(item) => ("set", &item.key, item.etag.map(|etag| etag.revision.to_string())),
         OpResult::Deleted { key, deleted } => ("delete", key, deleted.then(|| "deleted".to_owned())),
         OpResult::Incremented(answer) => ("incr", &answer.key, Some(answer.value.to_string())),
         OpResult::Appended { key, size } => ("append", key, Some(size.to_string())),
@@ -120,14 +120,14 @@ mod tests {
     #[test]
     fn every_operation_has_its_line() {
         let etag = Etag { epoch: Epoch(1), revision: Revision(59) };
-        let meta = ItemMeta { etag, size: 3, ttl_ms: None, content_type: None };
+        let meta = ItemMeta { etag: Some(etag), size: 3, ttl_ms: None, content_type: None };
         let results = [
-            OpResult::Set(SetItem { key: key("a"), etag }),
+            OpResult::Set(SetItem { key: key("a"), etag: Some(etag) }),
             OpResult::Got(GetItem { key: key("b"), found: Some(Found { meta, value: "x\ty".into() }) }),
             OpResult::Got(GetItem { key: key("c"), found: None }),
             OpResult::Deleted { key: key("d"), deleted: true },
             OpResult::Deleted { key: key("e"), deleted: false },
-            OpResult::Incremented(IncrementAnswer { key: key("n"), value: -5, etag }),
+            OpResult::Incremented(IncrementAnswer { key: key("n"), value: -5, etag: Some(etag) }),
             OpResult::Appended { key: key("l"), size: 7 },
             OpResult::Expired { key: key("t"), found: true, ttl_ms: Some(90_000) },
             OpResult::Expired { key: key("u"), found: true, ttl_ms: None },

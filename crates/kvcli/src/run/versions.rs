@@ -32,7 +32,8 @@ pub(super) fn rollback(client: &Connection, output: &mut Output, key: &Key<'_>, 
     match output.view {
         View::Json | View::Ndjson => output.json(&answer.encode(Format::Json, false))?,
         View::Human | View::Table => {
-            output.note(format_args!("ok: as at revision {to}, now revision {}", answer.etag.revision))?;
+            let now = answer.etag.map(|etag| format!(", now revision {}", etag.revision)).unwrap_or_default();
+            output.note(format_args!("ok: as at revision {to}{now}"))?;
         }
         _ => {}
     }

@@ -111,6 +111,34 @@ fn after_a_failed_sync_nothing_is_taken_and_reads_go_on() {
 }
 
 #[test]
+fn after_a_failed_sync_of_the_directory_by_a_snapshot_nothing_is_taken() {
+    // The snapshot's name; all names, before the second one's purge.
+    for nth in [0, 2] {
+        let disk = SimDisk::new();
+        let (engine, _) = open(&disk, options(Policy::Always), 1).unwrap();
+        let mut worker = engine.worker();
+        set(&engine, &mut worker, "before", 1).unwrap();
+        engine.flush(0).unwrap();
+        let snapshot = |worker: &mut Worker| {
+            let mut run = engine.begin_snapshot(worker)?.unwrap();
+            while run.advance(worker, 64)? {}
+            run.finish(0)
+        };
+        disk.fail(Call::SyncDir, nth, ErrorKind::Other);
+        if nth > 0 {
+            snapshot(&mut worker).unwrap();
+            set(&engine, &mut worker, "between", 1).unwrap();
+        }
+        let error = snapshot(&mut worker).unwrap_err();
+        assert_eq!(error.code(), "journal-failed", "{error}");
+        assert!(engine.durability().unwrap().failure.is_some_and(|cause| cause.contains("durable")));
+        assert_eq!(set(&engine, &mut worker, "after", 1), Err(Error::JournalFailed));
+        assert!(snapshot(&mut worker).is_err());
+        assert!(holds(&engine, &mut worker, "before"), "reads go on");
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_takes_deletes_and_recovers_by_itself() {
     for policy in [Policy::Always, Policy::Interval(1)] {
         let disk = SimDisk::new();

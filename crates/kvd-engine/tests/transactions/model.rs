@@ -23,10 +23,10 @@ pub(crate) struct Model {
 /// Commands under way, on top of a state.
 pub(crate) struct Run<'m> {
     model: &'m Model,
-    /// What answers and own writes have for a revision.
+    /// What answers have for a revision that tell of no own write.
     pub(crate) revision: Revision,
-    /// Whether a condition may ask for that.
-    pub(crate) is_told: bool,
+    /// The same for own writes, and for those that do.
+    pub(crate) own_revision: Revision,
     /// What keys are to hold; none for nothing.
     pub(crate) own: BTreeMap<Vec<u8>, Option<Entry>>,
     pub(crate) counted: Operations,
@@ -41,7 +41,8 @@ impl Model {
 
     pub(crate) fn run(&self, revision: u64) -> Run<'_> {
         let (own, counted, looked_at) = Default::default();
-        Run { model: self, revision: Revision(revision), is_told: false, own, counted, looked_at }
+        let revision = Revision(revision);
+        Run { model: self, revision, own_revision: revision, own, counted, looked_at }
     }
 
     /// Carries out a command by itself.
@@ -178,7 +179,7 @@ impl Run<'_> {
     }
 
     fn put(&mut self, key: &Key<'_>, value: Bytes, content_type: Option<ContentType>, expires_at_ms: Option<u64>) {
-        let entry = Entry { value, content_type, expires_at_ms, revision: self.revision };
+        let entry = Entry { value, content_type, expires_at_ms, revision: self.own_revision };
         self.own.insert(key.as_bytes().to_vec(), Some(entry));
     }
 
@@ -200,7 +201,7 @@ impl Run<'_> {
 
     fn holds(&mut self, key: &Key<'_>, condition: &Condition) -> bool {
         let entry = self.look(key);
-        let has_revision = self.is_told || !self.own.contains_key(key.as_bytes());
+        let has_revision = !self.own.contains_key(key.as_bytes());
         let is_of = |entry: &Entry, revision: Revision| has_revision && entry.revision == revision;
         let tagged = |tags: &[Etag], entry: &Entry| tags.iter().any(|tag| is_of(entry, tag.revision));
         match condition {
@@ -232,7 +233,8 @@ impl Run<'_> {
     }
 
     pub(crate) fn execute(&mut self, command: &Command<'_>) -> Result<Reply, Error> {
-        let revision = self.revision;
+        let (revision, own_revision) = (self.revision, self.own_revision);
+        let after = |has_written| if has_written { own_revision } else { revision };
         match command {
             Command::Get { key } => Ok(Reply::Got { entry: self.read(key), revision }),
             Command::Peek { key } => Ok(Reply::Got { entry: self.look(key), revision }),
@@ -248,7 +250,7 @@ impl Run<'_> {
                 let created = self.look(&set.key).is_none();
                 self.judge(&[(&set.key, &set.condition)])?;
                 self.set(set);
-                Ok(Reply::Set { revision, created })
+                Ok(Reply::Set { revision: own_revision, created })
             }
             Command::MultiSet { sets } => {
                 if sets.is_empty() {
@@ -262,18 +264,20 @@ impl Run<'_> {
                 let replaced = sets.iter().filter(|set| self.look(&set.key).is_some()).count();
                 self.judge(&sets.iter().map(|set| (&set.key, &set.condition)).collect::<Vec<_>>())?;
                 sets.iter().for_each(|set| self.set(set));
-                Ok(Reply::MultiSet { revision, created: sets.len() - replaced, replaced })
+                Ok(Reply::MultiSet { revision: own_revision, created: sets.len() - replaced, replaced })
             }
             Command::Delete(delete) => {
                 self.look(&delete.key);
                 self.judge(&[(&delete.key, &delete.condition)])?;
-                Ok(Reply::Deleted { revision, found: self.delete(&delete.key) })
+                let found = self.delete(&delete.key);
+                Ok(Reply::Deleted { revision: after(found), found })
             }
             Command::MultiDelete { deletes, require_all } => self.multi_delete(deletes, *require_all),
             Command::Modify(modify) => self.modify(modify),
             Command::Transfer(transfer) => {
                 let outcome = self.transfer(transfer);
-                Ok(Reply::Transferred { revision, outcome })
+                let has_written = outcome == Transferred::Done && transfer.from != transfer.to;
+                Ok(Reply::Transferred { revision: after(has_written), outcome })
             }
             Command::Transaction(_)
             | Command::List(_)
@@ -302,7 +306,8 @@ impl Run<'_> {
             return Err(Error::Missing { missing, total: deletes.len() });
         }
         let deleted = deletes.iter().filter(|delete| self.delete(&delete.key)).count();
-        Ok(Reply::MultiDeleted { revision: self.revision, deleted, missing: missing.len() })
+        let revision = if deleted > 0 { self.own_revision } else { self.revision };
+        Ok(Reply::MultiDeleted { revision, deleted, missing: missing.len() })
     }
 
     fn modify(&mut self, modify: &Modify<'_>) -> Result<Reply, Error> {
@@ -340,7 +345,7 @@ impl Run<'_> {
         let expires_at_ms = self.expires_at_ms(key, Ttl::Keep);
         self.put(key, new.into(), before.and_then(|entry| entry.content_type), expires_at_ms);
         self.counted.sets += 1;
-        Ok(Reply::Modified { revision: self.revision, entry: self.look(key), changed: true })
+        Ok(Reply::Modified { revision: self.own_revision, entry: self.look(key), changed: true })
     }
 
     fn expire(&mut self, key: &Key<'_>, before: Option<Entry>, ttl: Ttl, only: ExpiryCondition) -> Reply {
@@ -364,7 +369,7 @@ impl Run<'_> {
         } else {
             self.put(key, entry.value, entry.content_type, new);
         }
-        Reply::Modified { revision: self.revision, entry: self.look(key), changed: true }
+        Reply::Modified { revision: self.own_revision, entry: self.look(key), changed: true }
     }
 
     fn transfer(&mut self, transfer: &Transfer<'_>) -> Transferred {

@@ -2,7 +2,7 @@
 //! tail from the journal's own files; walks no index and waits for no sync.
 
 use std::io::IoSlice;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use kvd_types::{Epoch, Revision};
 
@@ -23,18 +23,20 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub struct Snapshots {
     disk: Arc<dyn Disk>,
     /// Keeps the directory from others for as long as something may be written.
-    lock: Arc<dyn DiskLock>,
+    _lock: Arc<dyn DiskLock>,
     epoch: Epoch,
     entropy: u64,
     /// Snapshots that this process has read and found whole: a purge need not read them again.
     whole: Arc<Mutex<Vec<Revision>>>,
+    /// The first failure in the directory, the journal's or a snapshot's: the kernel may take what was not synced for clean, so
+    /// nothing is tried after it.
+    failed: Arc<OnceLock<String>>,
 }
 
 /// A snapshot that is being made. Dropped before its end, it is gone.
 pub struct SnapshotWriter {
-    disk: Arc<dyn Disk>,
-    /// As in `Snapshots`.
-    _lock: Arc<dyn DiskLock>,
+    /// As in `Snapshots`, with its lock.
+    snapshots: Snapshots,
     file: Box<dyn DiskFile>,
     header: Header,
     /// Where the next record comes, in bytes.
@@ -61,7 +63,8 @@ impl Snapshots {
         entropy: u64,
         loaded: Option<Revision>,
     ) -> Snapshots {
-        Snapshots { disk, lock, epoch, entropy, whole: Arc::new(Mutex::new(loaded.into_iter().collect())) }
+        let whole = Arc::new(Mutex::new(loaded.into_iter().collect()));
+        Snapshots { disk, _lock: lock, epoch, entropy, whole, failed: Arc::default() }
     }
 
     /// Begins a snapshot. `begin` is R0: the newest revision given, loaded before the walk over the keys.
@@ -81,14 +84,14 @@ impl Snapshots {
     }
 
     fn begin_of(&self, begin: Revision, format: u32) -> Result<SnapshotWriter, Error> {
+        self.check()?;
         remove_leftover(&*self.disk)?;
         let file = self.disk.create(DRAFT).map_err(Error::growing("create", DRAFT, HEADER_BYTES))?;
         // Other secrets than those of segments.
         let secret = record::secret(!self.entropy, begin.0);
         let header = Header { epoch: self.epoch, begin, secret, format };
         let mut writer = SnapshotWriter {
-            disk: Arc::clone(&self.disk),
-            _lock: Arc::clone(&self.lock),
+            snapshots: self.clone(),
             file,
             header,
             offset: 0,
@@ -107,11 +110,35 @@ impl Snapshots {
     /// leave a way back.
     ///
     /// # Errors
-    /// What the operating system says; some files may be gone then, none that is needed.
+    /// What the operating system says; some files may be gone then, none that is needed. If the names can't be made durable, the
+    /// journal has failed too.
     pub fn purge(&self) -> Result<Purged, Error> {
+        self.check()?;
         // What is guarded is whole between any two statements.
         let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        purge::purge(&*self.disk, &mut whole)
+        purge::purge(self, &*self.disk, &mut whole)
+    }
+
+    /// Whether anything may still be tried.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] after the first failure that is final, here or in the journal.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.failed.get() {
+            Some(cause) => Err(Error::Failed { cause: cause.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// From here on nothing is tried any more, here and in the journal.
+    pub(crate) fn fail(&self, error: Error) -> Error {
+        self.failed.get_or_init(|| error.to_string());
+        error
+    }
+
+    /// Makes names durable. A failure is final: tried again it could succeed, and the names be lost all the same.
+    pub(crate) fn sync_dir(&self, action: &'static str, name: &str) -> Result<(), Error> {
+        self.disk.sync_dir().map_err(|error| self.fail(Error::io(action, name)(error)))
     }
 }
 
@@ -162,14 +189,16 @@ impl SnapshotWriter {
     /// `durable` is how far the journal is on disk, and must have reached R1. `now_ms` is the store's time at R1.
     ///
     /// # Errors
-    /// [`Error::NotDurable`], no room, or what the operating system says; then there is no snapshot.
+    /// [`Error::NotDurable`], no room, or what the operating system says; then there is no snapshot. If its name can't be made
+    /// durable, the journal has failed too.
     pub fn finish(mut self, end: Revision, durable: Revision, now_ms: u64) -> Result<(), Error> {
         if durable < end && !planted::is(Bug::SnapshotTooEarly) {
             return Err(Error::NotDurable { end, durable });
         }
+        self.snapshots.check()?;
         self.flush(self.keys())?;
         self.first.0 += 1;
-        let disk = Arc::clone(&self.disk);
+        let disk = Arc::clone(&self.snapshots.disk);
         if !planted::is(Bug::NoTail) {
             read::between(&*disk, self.header.begin, end, &mut |commit| {
                 let mut batch = Encoded::at(commit.time_ms, &commit.effects).expect("it was in the journal");
@@ -195,7 +224,7 @@ impl SnapshotWriter {
         disk.rename(DRAFT, &name).map_err(Error::growing("name", &name, self.offset))?;
         self.finished = true;
         if !planted::is(Bug::SnapshotNameNotSynced) {
-            disk.sync_dir().map_err(Error::io("make the name durable of", &name))?;
+            self.snapshots.sync_dir("make the name durable of", &name)?;
         }
         Ok(())
     }
@@ -239,7 +268,7 @@ impl Drop for SnapshotWriter {
         if !self.finished {
             // Gives the room back soon. Should it fail: the next snapshot and the next start remove it too, and say why
             // they can't.
-            let _ = self.disk.remove(DRAFT);
+            let _ = self.snapshots.disk.remove(DRAFT);
         }
     }
 }

@@ -143,6 +143,36 @@ fn a_snapshot_that_fails_leaves_no_trace_and_no_harm() {
     }
 }
 
+/// What a failed sync of the directory was about is not asked for again: a later one says nothing of it.
+#[test]
+fn a_snapshot_whose_name_can_not_be_made_durable_is_final_and_nothing_is_removed_for_it() {
+    for (kind, nth) in
+        [ErrorKind::Other, ErrorKind::StorageFull].into_iter().flat_map(|kind| [(kind, 0), (kind, 1), (kind, 2)])
+    {
+        let disk = SimDisk::new();
+        let mut store = store(&disk);
+        store.snapshot().unwrap();
+        store.commit(&[put("between", "1")]);
+        store.writer.sync().unwrap();
+        let before = store.replica.state.clone();
+        let snapshots = store.writer.snapshots();
+        // Of the second snapshot's name, of all names before a purge, and of what it has removed.
+        disk.fail(Call::SyncDir, nth, kind);
+        let error = store.snapshot().and_then(|()| snapshots.purge().map(drop)).unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{nth} {kind}: {error}");
+        let names = disk.names();
+        let again = [snapshots.purge().map(drop), snapshots.begin(Revision(0)).map(drop), store.snapshot()];
+        assert!(again.iter().all(|result| matches!(result, Err(Error::Failed { .. }))), "{nth} {kind}: {again:?}");
+        assert_eq!(disk.names(), names, "{nth} {kind}");
+        is_shut(&mut store);
+        drop((store, snapshots));
+        for seed in 0..20 {
+            let after = support::recover(&disk.after_power_cut(seed), options(Policy::Always)).unwrap().1;
+            assert_eq!(after.state, before, "{nth} {kind} {seed}");
+        }
+    }
+}
+
 #[test]
 fn batches_out_of_order_are_refused_and_if_not_they_are_damage() {
     let append = |disk: &SimDisk, order: &[u64]| {

@@ -22,6 +22,8 @@ pub(super) struct Image {
     durable_names: Names,
     /// What the process did to the names since the last sync, in order.
     unsynced: Vec<Renaming>,
+    /// Of it, what a sync has failed on: no later one of this process is about it.
+    failed: Vec<Renaming>,
 }
 
 type Names = BTreeMap<String, usize>;
@@ -67,6 +69,7 @@ impl Image {
             names: Names::new(),
             durable_names: Names::new(),
             unsynced: Vec::new(),
+            failed: Vec::new(),
         }
     }
 
@@ -127,8 +130,20 @@ impl Image {
     }
 
     pub(super) fn sync_names(&mut self) {
-        self.durable_names = self.names.clone();
-        self.unsynced.clear();
+        // Only what is still unsynced: as with pages, the kernel takes for clean what a sync has failed on.
+        for renaming in std::mem::take(&mut self.unsynced) {
+            renaming.apply(&mut self.durable_names);
+        }
+    }
+
+    pub(super) fn forget_unsynced_names(&mut self) {
+        self.failed.append(&mut self.unsynced);
+    }
+
+    /// The next process syncs all names that it finds.
+    pub(super) fn remember_names(&mut self) {
+        let later = std::mem::replace(&mut self.unsynced, std::mem::take(&mut self.failed));
+        self.unsynced.extend(later);
     }
 
     pub(super) fn write(&mut self, inode: usize, write: Write) -> io::Result<()> {

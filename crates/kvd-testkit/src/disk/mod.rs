@@ -174,6 +174,7 @@ impl SimDisk {
         let mut state = self.state();
         (state.dead, state.failed, state.locked, state.cut_at) = (false, false, false, None);
         state.faults.clear();
+        state.image.remember_names();
     }
 
     /// A disk of its own in the same state, as the next process finds it when this one was killed.
@@ -318,10 +319,18 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.look(Call::SyncDir, |state| {
-            state.image.sync_names();
-            Ok(())
-        })
+        let mut state = self.state();
+        match state.fate(Call::SyncDir) {
+            Fate::Done => {
+                state.image.sync_names();
+                Ok(())
+            }
+            Fate::Cut | Fate::Dead => Err(power_cut()),
+            Fate::Fails(kind) => {
+                state.image.forget_unsynced_names();
+                Err(kind.into())
+            }
+        }
     }
 }
 

@@ -34,6 +34,20 @@ fn what_was_synced_stays_and_nothing_else_is_certain() {
 }
 
 #[test]
+fn a_name_whose_sync_failed_is_not_synced_by_a_later_one() {
+    let disk = SimDisk::new();
+    disk.create("a").unwrap();
+    disk.fail(Call::SyncDir, 0, ErrorKind::Other);
+    disk.sync_dir().unwrap_err();
+    disk.create("b").unwrap();
+    disk.sync_dir().unwrap();
+    assert_eq!(disk.names(), ["a", "b"], "the process sees both");
+    for seed in 0..20 {
+        assert_eq!(disk.after_power_cut(seed).names(), ["b"]);
+    }
+}
+
+#[test]
 fn pages_are_lost_in_any_order_and_sectors_are_torn() {
     let disk = SimDisk::with_geometry(Geometry { page: 4, sector: 2 });
     let file = disk.create("a").unwrap();

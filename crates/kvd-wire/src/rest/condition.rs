@@ -59,8 +59,9 @@ impl TagList {
         Ok(())
     }
 
-    pub(crate) fn matches(&self, current: Etag) -> bool {
-        self.any || self.tags.contains(&current)
+    /// `current`: none of a version that has no tag.
+    pub(crate) fn matches(&self, current: Option<Etag>) -> bool {
+        self.any || current.is_some_and(|tag| self.tags.contains(&tag))
     }
 }
 

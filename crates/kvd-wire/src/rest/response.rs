@@ -48,8 +48,9 @@ pub struct Store {
 }
 
 impl Store {
-    pub(super) fn etag(self, revision: Revision) -> Etag {
-        Etag { epoch: self.epoch, revision }
+    /// None of a write that is not committed: it has no revision yet, and 0 stands for it.
+    pub(super) fn etag(self, revision: Revision) -> Option<Etag> {
+        (revision != Revision(0)).then_some(Etag { epoch: self.epoch, revision })
     }
 
     /// How long a value has left; none for ever.
@@ -121,7 +122,7 @@ impl Answer {
             (Reply::Deleted { found: true, revision }, _) => Ok(bodiless(StatusCode::NO_CONTENT, None, revision)),
             (Reply::Set { revision, created }, _) => {
                 let status = if created { StatusCode::CREATED } else { StatusCode::NO_CONTENT };
-                Ok(bodiless(status, Some(store.etag(revision)), revision))
+                Ok(bodiless(status, store.etag(revision), revision))
             }
             (Reply::Modified { revision, entry, .. }, Command::Modify(modify)) => {
                 self.modified(store, modify, revision, entry)
@@ -144,9 +145,9 @@ impl Answer {
                 Ok(self.message(revision, &HistoryAnswer { key: key.borrow(), items: versions }))
             }
             (Reply::RolledBack { revision }, Command::Rollback(rollback)) => {
-                let etag = Etag { epoch: store.epoch, revision };
+                let etag = store.etag(revision);
                 let mut response = self.message(revision, &SetItem { key: rollback.key.borrow(), etag });
-                response.headers_mut().insert(ETAG, quoted(etag));
+                response.headers_mut().extend(etag.map(|etag| (ETAG, quoted(etag))));
                 Ok(response)
             }
             (Reply::SortedPage(page), Command::ListSorted(list)) => {
@@ -251,7 +252,7 @@ impl Answer {
                 shown(self.message(revision, &TtlAnswer::new(store, key, &entry)))
             }
             (Rule::Expire { .. }, Some(entry)) => {
-                Ok(bodiless(StatusCode::NO_CONTENT, Some(store.etag(entry.revision)), revision))
+                Ok(bodiless(StatusCode::NO_CONTENT, store.etag(entry.revision), revision))
             }
             _ => Err(Problem::internal()),
         }
@@ -282,7 +283,7 @@ impl Answer {
         match (returning, replies.next(), replies.next()) {
             (Returning::Previous, Some(Reply::Got { entry, .. }), Some(written)) => {
                 let (otherwise, etag, revision) = match written {
-                    Reply::Set { revision, .. } => (StatusCode::CREATED, Some(store.etag(revision)), revision),
+                    Reply::Set { revision, .. } => (StatusCode::CREATED, store.etag(revision), revision),
                     Reply::Deleted { revision, .. } => (StatusCode::NO_CONTENT, None, revision),
                     _ => return Err(Problem::internal()),
                 };
@@ -292,7 +293,7 @@ impl Answer {
             }
             (Returning::New, Some(Reply::Set { revision, created }), Some(Reply::Got { entry: Some(entry), .. })) => {
                 let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-                let etag = Some(store.etag(revision));
+                let etag = store.etag(revision);
                 Ok(self.with_preference(written_value(store, status, etag, revision, entry)))
             }
             _ => Err(Problem::internal()),
@@ -314,12 +315,13 @@ impl Answer {
         let part = match &self.read {
             None => Part::Whole,
             Some(read) if read.if_match.as_ref().is_some_and(|list| !list.matches(etag)) => {
-                let error = ItemProblem { have: Some(Some(etag)), ..ItemProblem::default() };
+                let have = Etag { epoch: store.epoch, revision: entry.revision };
+                let error = ItemProblem { have: Some(Some(have)), ..ItemProblem::default() };
                 return Err(Problem::new(PRECONDITION_FAILED, "If-Match does not name the key's version")
                     .with_errors(vec![error]));
             }
             Some(read) if read.if_none_match.as_ref().is_some_and(|list| list.matches(etag)) => {
-                return Ok(bodiless(StatusCode::NOT_MODIFIED, Some(etag), entry.revision));
+                return Ok(bodiless(StatusCode::NOT_MODIFIED, etag, entry.revision));
             }
             Some(read) => read.part(etag, len),
         };
@@ -330,7 +332,7 @@ impl Answer {
         };
         let mut response = Response::new(body);
         *response.status_mut() = status;
-        *response.headers_mut() = value_headers(etag, ttl_ms, entry.content_type);
+        *response.headers_mut() = value_headers(etag, entry.revision, ttl_ms, entry.content_type);
         if let Part::Slice(range) = part {
             response.headers_mut().insert(CONTENT_RANGE, content_range(range, len));
         }
@@ -357,9 +359,9 @@ impl Answer {
 }
 
 impl Read {
-    fn part(&self, etag: Etag, len: usize) -> Part {
+    fn part(&self, etag: Option<Etag>, len: usize) -> Part {
         match self.range {
-            Some(range) if self.if_range.is_none_or(|tag| tag == Some(etag)) => range.of(len),
+            Some(range) if self.if_range.is_none_or(|tag| tag.is_some() && tag == etag) => range.of(len),
             _ => Part::Whole,
         }
     }
@@ -373,28 +375,30 @@ fn written_value(
     revision: Revision,
     entry: Entry,
 ) -> Response<Bytes> {
-    let mut headers = value_headers(store.etag(entry.revision), store.ttl_ms(&entry), entry.content_type);
+    let mut headers = value_headers(etag, revision, store.ttl_ms(&entry), entry.content_type);
     headers.remove(ACCEPT_RANGES);
-    match etag {
-        Some(etag) => headers.insert(ETAG, quoted(etag)),
-        None => headers.remove(ETAG),
-    };
-    headers.insert(KVD_REVISION, HeaderValue::from(revision.0));
     let mut response = Response::new(entry.value);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
 
-fn value_headers(etag: Etag, ttl_ms: Option<u64>, content_type: Option<ContentType>) -> HeaderMap {
+fn value_headers(
+    etag: Option<Etag>,
+    revision: Revision,
+    ttl_ms: Option<u64>,
+    content_type: Option<ContentType>,
+) -> HeaderMap {
     let content_type = match content_type {
         None => HeaderValue::from_static(ContentType::DEFAULT),
         Some(given) => HeaderValue::from_maybe_shared(given.as_bytes().clone()).expect("checked when it was stored"),
     };
     let mut headers = HeaderMap::with_capacity(VALUE_HEADERS);
     headers.insert(CONTENT_TYPE, content_type);
-    headers.insert(ETAG, quoted(etag));
-    headers.insert(KVD_REVISION, HeaderValue::from(etag.revision.0));
+    if let Some(etag) = etag {
+        headers.insert(ETAG, quoted(etag));
+    }
+    headers.insert(KVD_REVISION, HeaderValue::from(revision.0));
     if let Some(ttl_ms) = ttl_ms {
         headers.insert(KVD_TTL, ttl::header_of_rest(ttl_ms));
     }

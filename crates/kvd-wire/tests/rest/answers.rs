@@ -323,7 +323,7 @@ fn info_tells_version_and_limits() {
 
 #[test]
 fn an_item_can_be_written_by_itself() {
-    let meta = ItemMeta { etag: etag(57), size: 2, ttl_ms: None, content_type: None };
+    let meta = ItemMeta { etag: Some(etag(57)), size: 2, ttl_ms: None, content_type: None };
     let found = Some(Found { meta, value: Bytes::from_static(b"hi") });
     let item = GetItem { key: key("a"), found };
     let json = concat!(

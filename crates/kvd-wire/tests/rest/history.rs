@@ -143,13 +143,13 @@ fn a_rollback_says_where_to_in_its_body() {
         (&response.headers()["etag"], &response.headers()["kvd-revision"]),
         (&"\"e1b2c3d4-61\"".parse().unwrap(), &61.into())
     );
-    assert_eq!(decode::<SetItem<'_>>(&response), SetItem { key: key("a"), etag: etag(61) });
+    assert_eq!(decode::<SetItem<'_>>(&response), SetItem { key: key("a"), etag: Some(etag(61)) });
     let cbor = [("Content-Type", "application/cbor"), ("If-Match", "\"e1b2c3d4-57\"")];
     let body = encode_rollback(Revision(41), Format::Cbor);
     let (command, answer) = rollback("POST /v1/rollback64/YQ", &cbor, &body).unwrap();
     assert_eq!(command, wanted(Condition::AnyOf(vec![etag(57)])));
     let response = answer.respond(STORE, &command, Reply::RolledBack { revision: Revision(61) }).unwrap();
-    assert_eq!(decode::<SetItem<'_>>(&response), SetItem { key: key("a"), etag: etag(61) });
+    assert_eq!(decode::<SetItem<'_>>(&response), SetItem { key: key("a"), etag: Some(etag(61)) });
     let json = encode_rollback(Revision(41), Format::Json);
     assert_eq!(json, br#"{"to_revision":41}"#);
 }

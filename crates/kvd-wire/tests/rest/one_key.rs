@@ -171,7 +171,7 @@ fn an_increment_answers_the_sum() {
         assert_eq!((response.status().as_u16(), &response.headers()["kvd-revision"]), (200, &57.into()));
         assert_eq!(response.headers().contains_key("preference-applied"), prefer.is_some());
         let format = if prefer.is_some() { Cbor } else { Json };
-        let expected = IncrementAnswer { key: key("n"), value: 42, etag: etag(57) };
+        let expected = IncrementAnswer { key: key("n"), value: 42, etag: Some(etag(57)) };
         assert_eq!(IncrementAnswer::decode(format, response.body()), Ok(expected));
         if format == Json {
             assert_eq!(response.body(), r#"{"key":"n","value":42,"revision":57,"etag":"e1b2c3d4-57"}"#);

@@ -46,7 +46,7 @@ proptest! {
         base64 in any::<bool>(),
     ) {
         let meta = |entry: &Entry| ItemMeta {
-            etag: Etag { epoch: EPOCH, revision: entry.revision },
+            etag: Some(Etag { epoch: EPOCH, revision: entry.revision }),
             size: entry.value.len() as u64,
             ttl_ms: entry.expires_at_ms.map(|at| at.saturating_sub(STORE.now_ms)),
             content_type: entry.content_type.clone(),
@@ -70,7 +70,7 @@ proptest! {
             replaced: counts.1.into(),
             items: items.iter().map(|(key, _)| SetItem {
                 key: key.clone(),
-                etag: Etag { epoch: EPOCH, revision },
+                etag: Some(Etag { epoch: EPOCH, revision }),
             }).collect(),
         };
         let written = set.encode(format, base64);

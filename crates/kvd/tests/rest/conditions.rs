@@ -20,7 +20,7 @@ fn of_two_clients_with_one_etag_exactly_one_wins() {
             let mut wins = 0;
             for _ in 0..ROUNDS {
                 barrier.wait();
-                let etag = client.get("k").unwrap().unwrap().meta.etag;
+                let etag = client.get("k").unwrap().unwrap().meta.etag.unwrap();
                 barrier.wait();
                 let condition = Condition::AnyOf(vec![etag]);
                 match client.set_with(Set { condition, ..Set::new(Key::new(b"k").unwrap(), "next") }) {

@@ -115,6 +115,59 @@ fn every_route_of_data_runs_inside_and_nothing_leaks_out_before_the_commit() {
     assert_eq!(json(&outside("GET /v1/stats"))["transactions"], 0);
 }
 
+/// A tag names one value for ever; what a transaction has written has none before the commit.
+#[test]
+fn an_own_write_has_no_tag_and_no_condition_on_one_holds_for_it() {
+    let server = Server::start();
+    let before = ask(server.address(), "PUT /v1/keys/e", b"old");
+    let old = before.header("etag").unwrap().to_owned();
+    let revision = json(&ask(server.address(), "GET /v1/stats", b""))["revision"].as_u64().unwrap();
+    let zero = format!("{}-0\"", old.rsplit_once('-').unwrap().0);
+    let open = begin(server.address(), "read-write");
+    assert_eq!(open.ask("GET /v1/keys/e", b"").header("etag"), Some(&*old), "not its own yet");
+    let json_body = "Content-Type: application/json";
+    let untagged = |head: &str, body: &[u8], status: u16| {
+        let answer = open.ask(head, body);
+        let found = (answer.status, answer.header("etag"), answer.header("kvd-revision"));
+        assert_eq!(found, (status, None, Some("0")), "{head}");
+        answer
+    };
+    untagged(&format!("PUT /v1/keys/e\nIf-Match: {old}"), b"new", 204);
+    untagged("GET /v1/keys/e", b"", 200);
+    untagged("HEAD /v1/keys/e", b"", 200);
+    untagged("PUT /v1/keys/e?return=previous", b"new", 200);
+    untagged("PUT /v1/keys/e\nPrefer: return=representation", b"new", 200);
+    untagged("PUT /v1/ttl/e?ttl=1h", b"", 204);
+    untagged("DELETE /v1/ttl/e", b"", 204);
+    untagged("PUT /v1/keys/gone", b"1", 201);
+    untagged("DELETE /v1/keys/gone", b"", 204);
+    let sum = untagged("POST /v1/incr/n", b"", 200);
+    assert_eq!(json(&sum), serde_json::json!({"key":"n","value":1}));
+    let body = br#"{"items":[{"key":"m","value":"1"}]}"#;
+    let set = untagged(&format!("POST /v1/mset\n{json_body}"), body, 200);
+    assert_eq!(json(&set), serde_json::json!({"revision":0,"created":1,"replaced":0,"items":[{"key":"m"}]}));
+    let got = json(&open.ask(&format!("POST /v1/mget\n{json_body}"), br#"{"keys":["e"]}"#));
+    assert_eq!((&got["revision"], &got["items"][0]["value"]), (&revision.into(), &"new".into()));
+    assert_eq!((got["items"][0].get("etag"), got["items"][0].get("revision")), (None, None), "{got}");
+
+    for tag in [&old, &zero] {
+        assert_eq!(open.ask(&format!("GET /v1/keys/e\nIf-None-Match: {tag}"), b"").status, 200, "{tag}");
+        assert_eq!(open.ask(&format!("GET /v1/keys/e\nIf-Match: {tag}"), b"").status, 412, "{tag}");
+        assert_eq!(open.ask(&format!("GET /v1/keys/e\nRange: bytes=0-0\nIf-Range: {tag}"), b"").status, 200, "{tag}");
+        assert_eq!(open.ask(&format!("PUT /v1/keys/e\nIf-Match: {tag}"), b"x").status, 412, "{tag}");
+        assert_eq!(open.ask(&format!("PUT /v1/keys/e\nIf-None-Match: {tag}"), b"new").status, 204, "{tag}");
+    }
+    for asked in [0, revision] {
+        let body = format!(r#"{{"items":[{{"key":"e","value":"x","if":{{"revision":{asked}}}}}]}}"#);
+        assert_eq!(open.ask(&format!("POST /v1/mset\n{json_body}"), body.as_bytes()).status, 412, "{asked}");
+    }
+    assert_eq!(open.ask("PUT /v1/keys/e\nIf-Match: *", b"newer").status, 204);
+    let committed = json(&open.commit())["revision"].as_u64().unwrap();
+    let after = ask(server.address(), "GET /v1/keys/e", b"");
+    assert_eq!((after.text(), after.header("kvd-revision")), ("newer", Some(&*committed.to_string())));
+    assert!(after.header("etag").is_some_and(|tag| tag != old));
+}
+
 #[test]
 fn a_list_in_a_read_only_transaction_is_one_revision_over_the_whole_walk() {
     let server = Server::start();

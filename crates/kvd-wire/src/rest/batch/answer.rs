@@ -13,8 +13,8 @@ use crate::rest::response::Store;
 /// What is known of a key's current version, besides its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemMeta {
-    /// Store and revision.
-    pub etag: Etag,
+    /// Store and revision; none of a transaction's own write, which has no revision yet.
+    pub etag: Option<Etag>,
     /// The value's length in bytes.
     pub size: u64,
     /// How long it has left, in milliseconds; none for ever.
@@ -55,14 +55,14 @@ pub struct MultiGetAnswer<'a> {
 pub struct SetItem<'a> {
     /// The key.
     pub key: Key<'a>,
-    /// Its new version.
-    pub etag: Etag,
+    /// Its new version; none inside a transaction, where it has no revision yet.
+    pub etag: Option<Etag>,
 }
 
 /// The answer to `/v1/mset`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MultiSetAnswer<'a> {
-    /// The commit's.
+    /// The commit's; 0 inside a transaction, where it is not known yet.
     pub revision: Revision,
     /// Keys that had no value before.
     pub created: u64,
@@ -75,7 +75,7 @@ pub struct MultiSetAnswer<'a> {
 /// The answer to `/v1/mdelete`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MultiDeleteAnswer {
-    /// The commit's; where nothing was deleted, the one at which all keys were missing.
+    /// The commit's, 0 inside a transaction; where nothing was deleted, the one at which all keys were missing.
     #[serde(with = "RevisionDef")]
     pub revision: Revision,
     /// Keys that had a value.

@@ -70,8 +70,8 @@ impl<'a> ItemWire<'a> {
         ItemWire { key, key_b64, ..ItemWire::default() }
     }
 
-    fn with_version(self, etag: Etag) -> ItemWire<'a> {
-        ItemWire { revision: Some(etag.revision.0), etag: Some(EtagText(etag)), ..self }
+    fn with_version(self, etag: Option<Etag>) -> ItemWire<'a> {
+        ItemWire { revision: etag.map(|etag| etag.revision.0), etag: etag.map(EtagText), ..self }
     }
 
     fn with_meta(self, meta: &ItemMeta) -> ItemWire<'a> {
@@ -130,13 +130,13 @@ impl<'a> ItemWire<'a> {
         unpair((plain, self.value_b64.take())).map(|bytes| Bytes::from(bytes.into_owned()))
     }
 
-    fn etag(&self) -> Result<Etag, InvalidMessage> {
-        self.etag.map(|EtagText(tag)| tag).ok_or_else(|| lacks("`etag`"))
+    fn etag(&self) -> Option<Etag> {
+        self.etag.map(|EtagText(tag)| tag)
     }
 
     fn take_meta(&mut self) -> Result<ItemMeta, InvalidMessage> {
         Ok(ItemMeta {
-            etag: self.etag()?,
+            etag: self.etag(),
             size: self.size.ok_or_else(|| lacks("`size`"))?,
             ttl_ms: self.ttl_ms.flatten(),
             content_type: self.content_type.take().and_then(MediaType::stored),
@@ -155,13 +155,13 @@ impl<'a> ItemWire<'a> {
     }
 
     fn into_set(mut self) -> Result<SetItem<'static>, InvalidMessage> {
-        Ok(SetItem { key: self.take_key()?, etag: self.etag()? })
+        Ok(SetItem { key: self.take_key()?, etag: self.etag() })
     }
 
     fn into_increment(mut self) -> Result<IncrementAnswer<'static>, InvalidMessage> {
         match self.value {
             Some(PlainOrNumber::Number(value)) => {
-                Ok(IncrementAnswer { key: self.take_key()?, value, etag: self.etag()? })
+                Ok(IncrementAnswer { key: self.take_key()?, value, etag: self.etag() })
             }
             _ => Err(lacks("a number as its `value`")),
         }

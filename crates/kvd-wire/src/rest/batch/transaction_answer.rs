@@ -59,8 +59,8 @@ pub struct IncrementAnswer<'a> {
     pub key: Key<'a>,
     /// The sum.
     pub value: i64,
-    /// The key's new version.
-    pub etag: Etag,
+    /// The key's new version; none inside a transaction, where it has no revision yet.
+    pub etag: Option<Etag>,
 }
 
 /// The answer to `/v1/txn`.
