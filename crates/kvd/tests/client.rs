@@ -222,7 +222,7 @@ fn a_watch_goes_on_through_a_crash_that_lost_nothing() {
             server.restart();
         }
         front.put(&server);
-        let revisions = [0, 1].map(|n| client(&server).set("a", n.to_string()).unwrap().etag.revision.0);
+        let revisions = [0, 1].map(|n| client(&server).set("a", n.to_string()).unwrap().etag.unwrap().revision.0);
         assert_eq!(revisions[0], seen + (crashes << 24) + 1);
         assert_eq!([revision(watch.next()), revision(watch.next())], revisions);
         seen = revisions[1];
