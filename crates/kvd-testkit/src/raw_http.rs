@@ -19,6 +19,15 @@ pub struct RawConnection {
     received: Vec<u8>,
 }
 
+/// A socket on which every test ends, whatever the server does.
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("can't connect to {address}: {error}"));
+    stream.set_nodelay(true).expect("a TCP option can be set");
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT)).expect("a timeout can be set");
+    stream.set_write_timeout(Some(ANSWER_TIMEOUT)).expect("a timeout can be set");
+    stream
+}
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawResponse {
@@ -36,11 +45,7 @@ impl RawConnection {
     /// # Panics
     /// When nobody listens there.
     pub fn open(address: SocketAddr) -> RawConnection {
-        let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("can't connect to {address}: {error}"));
-        stream.set_nodelay(true).expect("a TCP option can be set");
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).expect("a timeout can be set");
-        stream.set_write_timeout(Some(ANSWER_TIMEOUT)).expect("a timeout can be set");
-        RawConnection { stream, received: Vec::new() }
+        RawConnection { stream: connect(address), received: Vec::new() }
     }
 
     /// Sends these bytes and nothing else.

@@ -4,10 +4,8 @@
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
 
-/// Longer than any answer of a test takes; a server that is silent for so long hangs.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::raw_http::connect;
 
 /// A connection to a server.
 #[derive(Debug)]
@@ -67,11 +65,7 @@ impl RespConnection {
     /// # Panics
     /// When nobody listens there.
     pub fn open(address: SocketAddr) -> RespConnection {
-        let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("can't connect to {address}: {error}"));
-        stream.set_nodelay(true).expect("a TCP option can be set");
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).expect("a timeout can be set");
-        stream.set_write_timeout(Some(ANSWER_TIMEOUT)).expect("a timeout can be set");
-        RespConnection { stream, received: Vec::new() }
+        RespConnection { stream: connect(address), received: Vec::new() }
     }
 
     /// Sends these bytes and nothing else.

@@ -93,12 +93,7 @@ mod tests {
     use kvd_client::{Epoch, Etag, Revision};
 
     use super::*;
-
-    fn shown(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
-        let mut out = Vec::new();
-        write(&mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
+    use crate::render::shown;
 
     #[test]
     fn a_change_has_a_line_in_every_form() {

@@ -135,6 +135,7 @@ mod tests {
     use kvd_client::{Epoch, Etag, ItemMeta, Revision};
 
     use super::*;
+    use crate::render::shown;
 
     fn key(key: &'static str) -> Key<'static> {
         Key::new(key.as_bytes()).unwrap()
@@ -144,12 +145,6 @@ mod tests {
         let etag = Etag { epoch: Epoch(1), revision: Revision(revision) };
         let meta = Some(ItemMeta { etag: Some(etag), size, ttl_ms: None, content_type: None });
         ListItem { key: key(name), meta, value: None }
-    }
-
-    fn shown(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
-        let mut out = Vec::new();
-        write(&mut out).unwrap();
-        String::from_utf8(out).unwrap()
     }
 
     #[test]

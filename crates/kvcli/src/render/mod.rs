@@ -149,6 +149,14 @@ fn heading(colour: bool) -> Style {
     if colour { Style::new().bold() } else { Style::new() }
 }
 
+/// What is written, as text.
+#[cfg(test)]
+fn shown(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+    let mut out = Vec::new();
+    write(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -106,12 +106,7 @@ mod tests {
     use kvd_types::Reason;
 
     use super::*;
-
-    fn shown(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
-        let mut out = Vec::new();
-        write(&mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
+    use crate::render::shown;
 
     fn key(key: &'static str) -> Key<'static> {
         Key::new(key.as_bytes()).unwrap()

@@ -74,12 +74,7 @@ pub(super) fn preview(value: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn shown(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
-        let mut out = Vec::new();
-        write(&mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
+    use crate::render::shown;
 
     #[test]
     fn text_is_what_does_not_steer_a_terminal() {
